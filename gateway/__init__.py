@@ -1,0 +1,1 @@
+"""The service, its command line, and what a robot talks to."""

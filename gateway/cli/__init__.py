@@ -1,0 +1,1 @@
+"""The `evenvoice` command line."""

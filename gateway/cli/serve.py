@@ -1,0 +1,34 @@
+"""`evenvoice serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from gateway.cli.options import BUNDLE, FILE, FOLDER
+from gateway.serving import exec_server
+
+
+@click.command("serve")
+@click.option("--bundle", type=BUNDLE, required=True)
+@click.option("--speakers", type=FILE, help="Register of speakers, CSV: speaker and a column an attribute.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option("--state", type=FOLDER, help="Folder for records and metrics. [default: ~/.local/state/evenvoice/PORT]")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--device", default="cpu", show_default=True)
+def command(
+    bundle: Path, speakers: Path | None, host: str, port: int, state: Path | None, workers: int, device: str
+) -> None:
+    """Serve a bundle over HTTP until it is stopped. Further settings: environment variables EVENVOICE_..."""
+    folder = state or Path.home() / ".local" / "state" / "evenvoice" / str(port)
+    settings = {
+        "EVENVOICE_BUNDLE": str(bundle.resolve()),
+        "EVENVOICE_STATE": str(folder.resolve()),
+        "EVENVOICE_WORKERS": str(workers),
+        "EVENVOICE_DEVICE": device,
+        **({"EVENVOICE_SPEAKERS": str(speakers.resolve())} if speakers else {}),
+    }
+    exec_server({**os.environ, **settings}, state=folder, host=host, port=port)

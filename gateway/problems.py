@@ -1,0 +1,131 @@
+"""Errors as RFC 9457 problem details that also say, to a client that reads nothing else: abstain, hold."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from recognizer.audio import AudioError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemDetails(BaseModel):
+    """The body of every error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    decision: Literal["abstain"] = "abstain"
+    safe_action: Literal["hold"] = "hold"
+
+
+class Problem(Exception):
+    """An error of a known kind; its HTTP status stands here, once."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "The request can't be understood"
+    retry_after: ClassVar[int | None] = None
+    """Seconds"""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class MalformedRequest(Problem):
+    pass
+
+
+class UnsupportedMediaType(Problem):
+    status = 415
+    title = "The content type is not accepted"
+
+
+class UnknownName(Problem):
+    """A speaker, defense or command that is not in its closed vocabulary."""
+
+    status = 422
+    title = "A name is not known"
+
+
+class NoSuchRequest(Problem):
+    status = 404
+    title = "There is no such decision"
+
+
+class AlreadyLabelled(Problem):
+    status = 409
+    title = "The decision has its label already"
+
+
+class BodyTooLarge(Problem):
+    status = 413
+    title = "The request is too large"
+
+
+class Overloaded(Problem):
+    status = 503
+    title = "The gateway is busy"
+    retry_after = 1
+
+
+class NotReady(Problem):
+    status = 503
+    title = "The gateway is not ready"
+    retry_after = 5
+
+
+class RecordsUnavailable(Problem):
+    """The decision could not be stored, so it is not given."""
+
+    status = 503
+    title = "The decision can't be recorded"
+    retry_after = 5
+
+
+class RecognizerFailed(Problem):
+    status = 500
+    title = "The recogniser failed"
+
+
+def response(status: int, title: str, detail: str, *, retry_after: int | None = None) -> JSONResponse:
+    """One problem as a response."""
+    body = ProblemDetails(title=title, status=status, detail=detail)
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return JSONResponse(body.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def on_problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return response(error.status, error.title, error.detail, retry_after=error.retry_after)
+
+
+async def on_audio_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AudioError)
+    return response(error.status, error.title, str(error))
+
+
+async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = response(error.status_code, "The request was refused", str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def on_validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+    return response(422, "The request breaks its schema", "; ".join(lines))
+
+
+async def on_unexpected(_: Request, __: Exception) -> JSONResponse:
+    return response(500, "The gateway failed", "an unexpected error; nothing was accepted")

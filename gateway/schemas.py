@@ -1,0 +1,105 @@
+"""The JSON of the HTTP API, version 1."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitoring.counters import LabelResult
+from recognizer.decision import Certificate, Decision, Reason
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CandidateBody(_Wire):
+    command: str
+    share: float = Field(description="its share of the evidence, in [0, 1]")
+
+
+class CertificateBody(_Wire):
+    defense: str
+    sigma: float | None = Field(default=None, description="standard deviation of the noise, raw amplitude")
+    error_alpha: float | None = None
+    draws: int | None = None
+    p_value: float | None = None
+    radius_l2: float | None = Field(default=None, description="certified L2 radius, raw amplitude")
+    confidence_threshold: float | None = None
+
+    @classmethod
+    def of(cls, certificate: Certificate) -> CertificateBody:
+        return cls(**certificate.__dict__)
+
+
+class ModelBody(_Wire):
+    name: str
+    version: str
+
+
+class AudioBody(_Wire):
+    seconds: float
+    sample_rate: int = Field(description="Hertz, as it came")
+
+
+class CommandResponse(_Wire):
+    """The answer to one spoken command: an abstention is an answer, not an error."""
+
+    request_id: str
+    decision: Literal["accept", "abstain"]
+    command: str | None = Field(description="the command to do; null unless the decision is accept")
+    reason: Reason
+    detail: str
+    confidence: float | None
+    top: list[CandidateBody]
+    certificate: CertificateBody | None
+    safe_action: Literal["hold"] = Field(
+        default="hold", description="what to do unless this is a fresh acceptance: start no new motion"
+    )
+    model: ModelBody
+    audio: AudioBody | None = Field(description="null where the clip could not be decoded in full")
+    received_at: datetime
+    valid_for_ms: int = Field(description="by the client's own monotonic clock since sending")
+    timings_ms: dict[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        decision: Decision,
+        *,
+        request_id: str,
+        model: ModelBody,
+        audio: AudioBody | None,
+        received_at: datetime,
+        valid_for_ms: int,
+        timings_ms: dict[str, float],
+    ) -> CommandResponse:
+        return cls(
+            request_id=request_id,
+            decision="accept" if decision.is_accepted else "abstain",
+            command=decision.command,
+            reason=decision.reason,
+            detail=decision.detail,
+            confidence=decision.confidence,
+            top=[CandidateBody(command=c.command, share=c.share) for c in decision.top],
+            certificate=CertificateBody.of(decision.certificate) if decision.certificate else None,
+            model=model,
+            audio=audio,
+            received_at=received_at,
+            valid_for_ms=valid_for_ms,
+            timings_ms=timings_ms,
+        )
+
+
+class LabelRequest(_Wire):
+    """What the speaker really said; `unknown` where it was no command."""
+
+    command: str
+
+
+class LabelResponse(_Wire):
+    request_id: str
+    command: str
+    result: LabelResult

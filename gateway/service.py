@@ -1,0 +1,105 @@
+"""The BentoML service: processes, readiness and life cycle around the HTTP API."""
+
+from __future__ import annotations
+
+import gc
+
+import bentoml
+from prometheus_client import CollectorRegistry
+
+from gateway.app import create_app
+from gateway.body_limit import BodyLimit
+from gateway.gateway import Gateway
+from gateway.records import Records
+from gateway.settings import Settings
+from gateway.speakers import Register, load_register
+from monitoring.counters import Counters
+from monitoring.live import LiveMonitor
+from recognizer.bundle import load_bundle
+from recognizer.recognizer import Recognizer
+
+RECORDS_FILE = "records.sqlite3"
+
+
+def load_parts(settings: Settings) -> tuple[Recognizer, Register]:
+    """The bundle and the register that fits it.
+
+    Raises:
+        BundleError, RegisterError: see there.
+    """
+    recognizer = load_bundle(settings.bundle, device=settings.device)
+    return recognizer, load_register(settings.speakers, recognizer.vocabulary)
+
+
+def open_gateway(settings: Settings) -> tuple[Gateway, CollectorRegistry]:
+    """Everything that one worker serves with.
+
+    Raises:
+        BundleError, RegisterError, RecordsError: see there.
+    """
+    recognizer, register = load_parts(settings)
+    registry = CollectorRegistry()
+    counters = Counters(
+        registry,
+        vocabulary=recognizer.vocabulary,
+        defenses=tuple(recognizer.defenses),
+        model=recognizer.short_version,
+        version=recognizer.version,
+    )
+    monitor = LiveMonitor(
+        counters, release_commands=settings.release_commands, release_speakers=settings.release_speakers
+    )
+    gateway = Gateway(
+        recognizer,
+        register,
+        Records(settings.state / RECORDS_FILE),
+        monitor,
+        valid_for_ms=settings.valid_for_ms,
+        deadline_ms=settings.deadline_ms,
+        max_pending=settings.max_pending,
+    )
+    return gateway, registry
+
+
+settings = Settings()  # from the environment
+app = create_app()
+
+
+@bentoml.service(
+    name="evenvoice",
+    workers=settings.workers,
+    traffic={"timeout": 10},
+    metrics={"enabled": False},  # BentoML's own label each unknown path; ours are at the same place
+)
+@bentoml.asgi_app(app, path="/")
+class EvenvoiceGateway:
+    """Serves the bundle named by the environment."""
+
+    def __init__(self) -> None:
+        self._gateway, app.state.registry = open_gateway(settings)
+        app.state.gateway = self._gateway
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Runs once before any worker: a bundle or register that is not right ends the start with its message."""
+        try:
+            load_parts(settings)
+        except ValueError as error:
+            raise SystemExit(f"evenvoice: {error}") from None
+
+    @bentoml.on_startup
+    def freeze(self) -> None:
+        """What was loaded lives as long as the process: the collector need not look at it again."""
+        gc.collect()
+        gc.freeze()
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        self._gateway.close()
+
+    def __is_ready__(self) -> bool:
+        return app.state.gateway is not None
+
+
+EvenvoiceGateway.add_asgi_middleware(BodyLimit, max_bytes=settings.max_body_bytes)

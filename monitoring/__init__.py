@@ -1,0 +1,1 @@
+"""Counters, parity statistics, audits and their reports: whom the defenses turn away."""

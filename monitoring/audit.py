@@ -1,0 +1,332 @@
+"""An audit: every defense of a recogniser over a labelled manifest, and whom each of them turns away.
+
+Clips of commands carry accuracy, rejection and AUC_FPR; clips of `unknown` (no command) carry false acceptance. Clips
+that could not be heard are counted as bad input and say nothing of a defense.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitoring.parity import SpeakerTable, Verdict, gap, group_means
+from monitoring.scores import rejection_score
+from recognizer.audio import AudioError, Clip, read_clip
+from recognizer.decision import UNKNOWN, Decision, Outcome
+from recognizer.defense import DefenseName
+from recognizer.manifest import Manifest, ManifestError
+from recognizer.progress import OnProgress, Stage, silent
+from recognizer.recognizer import Recognizer
+
+Metric = Literal["auc_fpr", "rejection", "accuracy"]
+METRICS: tuple[Metric, ...] = ("auc_fpr", "rejection", "accuracy")
+_BATCH = 64  # clips decoded and decided together
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AuditSettings(_Model):
+    """How an audit measures."""
+
+    seed: int = 0
+    """Keys the smoothing noise and the bootstrap."""
+    tolerance: float = Field(default=0.05, ge=0, le=1)
+    """The gap that is still acceptable."""
+    min_speakers: int = Field(default=20, ge=10)
+    """A group with fewer is shown and not compared."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    replicates: int = Field(default=2000, ge=100)
+
+
+class Estimate(_Model):
+    """A mean over clips and its cluster-robust interval; the bounds are null where one speaker gives none."""
+
+    mean: float
+    lower: float | None
+    upper: float | None
+
+
+class GroupResult(_Model):
+    """One group under one defense."""
+
+    group: str
+    speakers: int
+    clips: int
+    accuracy: Estimate
+    """Accepted with the right command, of all clips."""
+    rejection: Estimate
+    """Abstained, of all clips: the false rejections."""
+    auc_fpr: Estimate | None
+    """Eq. 2; null for a recogniser without a rejection defense."""
+
+
+class GapResult(_Model):
+    """The gap of one metric over the groups of one attribute."""
+
+    metric: Metric
+    value: float | None
+    """max - min over all declared groups ("parity" in the paper; low is good)."""
+    compared: tuple[str, ...]
+    """The groups with enough speakers."""
+    value_compared: float | None
+    lower: float | None
+    upper: float | None
+    verdict: Verdict
+    too_small: tuple[str, ...]
+    highest: str | None
+    lowest: str | None
+
+
+class AttributeResult(_Model):
+    """One attribute under one defense."""
+
+    attribute: str
+    groups: tuple[GroupResult, ...]
+    gaps: tuple[GapResult, ...]
+
+
+class Unheard(_Model):
+    """A clip that no decision could be made on."""
+
+    clip: str
+    why: str
+
+
+class FalseAcceptance(_Model):
+    """Clips of no command that were accepted as one."""
+
+    clips: int
+    accepted: int
+
+
+class DefenseResult(_Model):
+    """One defense over the whole manifest."""
+
+    defense: DefenseName
+    overall: GroupResult
+    attributes: tuple[AttributeResult, ...]
+    not_commands: FalseAcceptance | None
+
+
+class AuditReport(_Model):
+    """What `evenvoice audit run` writes."""
+
+    schema_: Literal["evenvoice.audit/1"] = Field(default="evenvoice.audit/1", alias="schema")
+    created_at: datetime
+    evenvoice_version: str
+    bundle_name: str
+    bundle_version: str
+    manifest: str
+    fingerprint: str
+    clips: int
+    speakers: int
+    settings: AuditSettings
+    defenses: tuple[DefenseResult, ...]
+    unheard: tuple[Unheard, ...]
+
+
+def decide_all(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    *,
+    defenses: Sequence[DefenseName],
+    seed: int,
+    on_progress: OnProgress = silent,
+) -> tuple[pd.DataFrame, tuple[Unheard, ...]]:
+    """One row a clip and defense: `clip, speaker, command, defense, outcome, reason, said, correct, score`, attributes.
+
+    `correct` is an acceptance of the right command; `score` is the clip's part of AUC_FPR, NaN where there is none.
+    """
+    rows: list[dict[str, object]] = []
+    unheard: list[Unheard] = []
+    table = manifest.table.assign(clip=manifest.clip_ids)
+    for start in range(0, len(table), _BATCH):
+        heard, clips = _hear(table.iloc[start : start + _BATCH], recognizer, unheard)
+        ids = [str(row["clip"]) for row in heard]
+        for defense in defenses:
+            decisions = recognizer.decide(clips, clip_ids=ids, seed=seed, defense=defense) if clips else []
+            rows += [_outcome(row, d, defense, manifest.attributes) for row, d in zip(heard, decisions, strict=True)]
+        on_progress(Stage("deciding on clips", min(start + _BATCH, len(table)), len(table)))
+    if not rows:
+        raise ManifestError(f"none of the {len(table)} clips can be heard; the first: {unheard[0].why}")
+    return pd.DataFrame(rows), tuple(unheard)
+
+
+def run_audit(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    *,
+    source: str,
+    settings: AuditSettings | None = None,
+    defenses: Sequence[DefenseName] | None = None,
+    on_progress: OnProgress = silent,
+) -> tuple[AuditReport, pd.DataFrame]:
+    """Decide every clip with every defense, and compare the groups.
+
+    Args:
+        source: the manifest's name, for the report.
+        defenses: those to audit; all that the recogniser has by default.
+
+    Returns:
+        The report, and the outcomes as `decide_all` gives them.
+
+    Raises:
+        ManifestError: no clip of a command that the recogniser knows, or none that can be heard.
+    """
+    settings = settings or AuditSettings()
+    strange = sorted(set(manifest.commands) - set(recognizer.labels))
+    if strange:
+        raise ManifestError(
+            f"the recogniser does not know the commands {strange}; it knows {list(recognizer.commands)}. "
+            f"Label words that are no command {UNKNOWN!r}"
+        )
+    chosen = tuple(defenses) if defenses else tuple(recognizer.defenses)
+    outcomes, unheard = decide_all(recognizer, manifest, defenses=chosen, seed=settings.seed, on_progress=on_progress)
+    if (outcomes["command"] == UNKNOWN).all():
+        raise ManifestError("the manifest holds no clip of a command that can be heard; false rejections need some")
+    report = AuditReport(
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        evenvoice_version=version("evenvoice"),
+        bundle_name=recognizer.name,
+        bundle_version=recognizer.version,
+        manifest=source,
+        fingerprint=manifest.fingerprint(),
+        clips=len(manifest.table),
+        speakers=int(manifest.table["speaker"].nunique()),
+        settings=settings,
+        defenses=tuple(
+            _defense_result(outcomes[outcomes["defense"] == d], d, manifest.attributes, settings) for d in chosen
+        ),
+        unheard=unheard,
+    )
+    return report, outcomes
+
+
+def _hear(
+    rows: pd.DataFrame, recognizer: Recognizer, unheard: list[Unheard]
+) -> tuple[list[dict[str, object]], list[Clip]]:
+    heard: list[dict[str, object]] = []
+    clips: list[Clip] = []
+    for row in rows.to_dict("records"):
+        try:
+            clips.append(read_clip(Path(str(row["path"])), recognizer.audio))
+            heard.append({str(k): v for k, v in row.items()})
+        except AudioError as error:
+            unheard.append(Unheard(clip=str(row["clip"]), why=str(error)))
+    return heard, clips
+
+
+def _outcome(
+    row: dict[str, object], decision: Decision, defense: DefenseName, attributes: Sequence[str]
+) -> dict[str, object]:
+    score = rejection_score(decision)
+    return {
+        **{key: row[key] for key in ("clip", "speaker", "command", *attributes)},
+        "defense": str(defense),
+        "outcome": str(decision.outcome),
+        "reason": str(decision.reason),
+        "said": decision.command or "",
+        "correct": decision.command == row["command"],
+        "score": math.nan if score is None else score,
+    }
+
+
+def _defense_result(
+    outcomes: pd.DataFrame, defense: DefenseName, attributes: Sequence[str], settings: AuditSettings
+) -> DefenseResult:
+    commands = outcomes[outcomes["command"] != UNKNOWN]
+    others = outcomes[outcomes["command"] == UNKNOWN]
+    (overall,) = _group_results(commands, pd.Series("all", index=commands.index), settings)
+    accepted = int((others["outcome"] == Outcome.ACCEPTED).sum())
+    return DefenseResult(
+        defense=defense,
+        overall=overall,
+        attributes=tuple(_attribute_result(commands, a, settings) for a in attributes),
+        not_commands=FalseAcceptance(clips=len(others), accepted=accepted) if len(others) else None,
+    )
+
+
+def _attribute_result(commands: pd.DataFrame, attribute: str, settings: AuditSettings) -> AttributeResult:
+    groups = commands[attribute]
+    return AttributeResult(
+        attribute=attribute,
+        groups=_group_results(commands, groups, settings),
+        gaps=tuple(_gap_result(m, t, settings) for m, t in _tables(commands, groups).items()),
+    )
+
+
+def _tables(commands: pd.DataFrame, groups: pd.Series[str]) -> dict[Metric, SpeakerTable]:
+    """The speaker table of each metric that this defense has."""
+    scores: dict[Metric, npt.NDArray[np.float64]] = {
+        "auc_fpr": np.asarray(commands["score"], dtype=np.float64),
+        "rejection": np.asarray(commands["outcome"] == Outcome.REJECTED, dtype=np.float64),
+        "accuracy": np.asarray(commands["correct"], dtype=np.float64),
+    }
+    return {
+        metric: SpeakerTable.from_clips(
+            speaker=commands["speaker"].to_numpy(dtype=str), group=groups.to_numpy(dtype=str), score=score
+        )
+        for metric, score in scores.items()
+        if not np.isnan(score).any()
+    }
+
+
+def _group_results(commands: pd.DataFrame, groups: pd.Series[str], settings: AuditSettings) -> tuple[GroupResult, ...]:
+    means = {
+        metric: {m.group: m for m in group_means(table, confidence=settings.confidence)}
+        for metric, table in _tables(commands, groups).items()
+    }
+
+    def estimate(metric: Metric, group: str) -> Estimate:
+        mean = means[metric][group]
+        return Estimate(mean=mean.mean, lower=_finite(mean.lower), upper=_finite(mean.upper))
+
+    return tuple(
+        GroupResult(
+            group=group,
+            speakers=mean.speakers,
+            clips=mean.clips,
+            accuracy=estimate("accuracy", group),
+            rejection=estimate("rejection", group),
+            auc_fpr=estimate("auc_fpr", group) if "auc_fpr" in means else None,
+        )
+        for group, mean in means["accuracy"].items()
+    )
+
+
+def _gap_result(metric: Metric, table: SpeakerTable, settings: AuditSettings) -> GapResult:
+    found = gap(
+        table,
+        tolerance=settings.tolerance,
+        min_speakers=settings.min_speakers,
+        confidence=settings.confidence,
+        replicates=settings.replicates,
+        seed=settings.seed,
+    )
+    return GapResult(
+        metric=metric,
+        value=_finite(found.value),
+        compared=found.compared,
+        value_compared=_finite(found.value_compared),
+        lower=_finite(found.lower),
+        upper=_finite(found.upper),
+        verdict=found.verdict,
+        too_small=found.too_small,
+        highest=found.highest,
+        lowest=found.lowest,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,122 @@
+"""What Prometheus gets. Every series exists from the start; groups come from a closed vocabulary, one attribute each.
+
+Sum the group series within one attribute, never over all: each command counts once in every attribute.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from recognizer.decision import OUTCOME_OF, Outcome, Reason
+from recognizer.groups import Vocabulary, all_groups
+
+LabelResult = Literal["correct", "wrong", "rejected"]
+STAGES = ("decode", "queue", "decide", "record")
+
+SCORE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+DRAWS_BUCKETS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "exposition"]
+
+
+class Counters:
+    """The gateway's metrics, labelled with the groups of one vocabulary and the defenses of one bundle."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        vocabulary: Vocabulary,
+        defenses: tuple[str, ...],
+        model: str,
+        version: str,
+    ) -> None:
+        """
+        Args:
+            model: the bundle's short version.
+            version: the whole one.
+        """
+        group = ("attribute", "group", "defense", "model")
+        self.commands = Counter("evenvoice_commands", "Commands answered.", ("outcome", "reason"), registry=registry)
+        self.group_commands = Counter(
+            "evenvoice_group_commands",
+            "Commands answered, by the speaker's group; released in lots.",
+            (*group, "outcome"),
+            registry=registry,
+        )
+        self.group_labelled = Counter(
+            "evenvoice_group_labelled",
+            "Commands whose true command is known, by the speaker's group; released in lots.",
+            (*group, "result"),
+            registry=registry,
+        )
+        self.rejection_score = Histogram(
+            "evenvoice_rejection_score",
+            "Rejection score of a command; sum / count is the live AUC_FPR.",
+            group,
+            buckets=SCORE_BUCKETS,
+            registry=registry,
+        )
+        self.smoothing_draws = Histogram(
+            "evenvoice_smoothing_draws",
+            "Draws that randomized smoothing took for a command.",
+            ("attribute", "group", "model"),
+            buckets=DRAWS_BUCKETS,
+            registry=registry,
+        )
+        self.decision_seconds = Histogram(
+            "evenvoice_decision_seconds",
+            "Seconds from the arrival of a command to its answer.",
+            ("defense",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "evenvoice_stage_seconds",
+            "Seconds that a stage of a decision took.",
+            ("stage",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.model_info = Gauge(
+            "evenvoice_model_info",
+            "1 for the bundle that is served.",
+            ("version", "defense"),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.model = model
+        self._initialise(vocabulary, defenses, version)
+
+    def _initialise(self, vocabulary: Vocabulary, defenses: tuple[str, ...], version: str) -> None:
+        for reason in Reason:
+            self.commands.labels(OUTCOME_OF[reason], reason)
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        for defense in defenses:
+            self.decision_seconds.labels(defense)
+            self.model_info.labels(version, defense).set(1)
+        for attribute in vocabulary:
+            for group in all_groups(vocabulary, attribute):
+                self.smoothing_draws.labels(attribute, group, self.model)
+                for defense in defenses:
+                    labels = (attribute, group, defense, self.model)
+                    self.rejection_score.labels(*labels)
+                    for outcome in Outcome:
+                        self.group_commands.labels(*labels, outcome)
+                    for result in get_args(LabelResult):
+                        self.group_labelled.labels(*labels, result)
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The metrics in Prometheus' text format, summed over all worker processes where there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,1 @@
+"""What every part of evenvoice shares: a waveform in, a decision out."""

@@ -1,0 +1,280 @@
+"""A trained recogniser on disk: a folder with a JSON manifest, safetensors, and the sha256 of each.
+
+bundle.json                  what it is, how it was trained, how it tested
+*.safetensors                networks and the rejection machine: numbers only, so a bundle can't run code
+SHA256SUMS                   of every other file, as `sha256sum --check` reads it; its own sha256 is the version
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recognizer.audio import SAMPLE_RATE, WINDOW_SECONDS, AudioFormat
+from recognizer.defense import Defense, DefenseName, Undefended
+from recognizer.network import M5, Architecture
+from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
+from recognizer.recognizer import Recognizer
+from recognizer.smoothing import RandomizedSmoothing
+
+SCHEMA: Literal["evenvoice.bundle/1"] = "evenvoice.bundle/1"
+MANIFEST, SUMS = "bundle.json", "SHA256SUMS"
+
+
+class BundleError(ValueError):
+    """A bundle that can't be loaded; the message says which file is wrong and how."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AudioSpec(_Model):
+    """The waveforms the networks take."""
+
+    sample_rate: int = Field(default=SAMPLE_RATE, ge=4_000, le=48_000)
+    window_seconds: float = Field(default=WINDOW_SECONDS, gt=0.1, le=10)
+    min_seconds: float = Field(default=0.1, gt=0)
+    max_seconds: float = Field(default=5.0, gt=0, le=30)
+
+
+class NetworkSpec(_Model):
+    """A network and what it was trained under."""
+
+    architecture: Architecture
+    file: str = Field(pattern=r"^[a-z0-9_]+\.safetensors$")
+    noise_sigma: float = Field(default=0.0, ge=0)
+    """Standard deviation of the noise augmentation, raw amplitude."""
+
+
+class NeuralRejectionSpec(_Model):
+    network: str
+    file: str = Field(pattern=r"^[a-z0-9_]+\.safetensors$")
+    confidence_threshold: float = Field(ge=0, le=1)
+    fitted_on: str
+    """Which clips the machine was fitted on."""
+
+
+class SmoothingSpec(_Model):
+    network: str
+    sigma: float = Field(gt=0)
+    error_alpha: float = Field(gt=0, le=1)
+    draws: int = Field(ge=1)
+
+
+class DefensesSpec(_Model):
+    """The defenses a request may choose from; the plain network is always one."""
+
+    undefended_network: str
+    neural_rejection: NeuralRejectionSpec | None = None
+    smoothing: SmoothingSpec | None = None
+    default: DefenseName = DefenseName.NONE
+
+    @model_validator(mode="after")
+    def _default_is_there(self) -> DefensesSpec:
+        if self.default is not DefenseName.NONE and getattr(self, self.default) is None:
+            raise ValueError(f"the default defense {self.default} is not in the bundle")
+        return self
+
+
+class DataSpec(_Model):
+    """What it was trained on."""
+
+    fingerprint: str
+    clips: dict[str, int]
+    """split -> clips"""
+    speakers: dict[str, int]
+    """split -> speakers"""
+
+
+class BundleManifest(_Model):
+    """`bundle.json`."""
+
+    schema_: Literal["evenvoice.bundle/1"] = Field(default=SCHEMA, alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    created_at: datetime
+    evenvoice_version: str
+    labels: tuple[str, ...] = Field(min_length=2)
+    audio: AudioSpec = AudioSpec()
+    networks: dict[str, NetworkSpec]
+    defenses: DefensesSpec
+    vocabulary: dict[str, tuple[str, ...]]
+    data: DataSpec
+    training: dict[str, Any]
+    """The settings that reproduce it."""
+    test_results: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> BundleManifest:
+        users = [self.defenses.undefended_network]
+        users += [spec.network for spec in (self.defenses.neural_rejection, self.defenses.smoothing) if spec]
+        for name in users:
+            if name not in self.networks:
+                raise ValueError(f"a defense uses the network {name!r}, which is not in the bundle")
+        for name, network in self.networks.items():
+            if network.architecture.labels != len(self.labels):
+                raise ValueError(
+                    f"the network {name!r} has {network.architecture.labels} labels, the bundle {len(self.labels)}"
+                )
+        return self
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def save_bundle(folder: Path, manifest: BundleManifest, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write a bundle; the folder appears whole, or not at all.
+
+    Args:
+        folder: must not exist, or hold a bundle, which is replaced.
+        tensors: file name -> tensors.
+
+    Raises:
+        BundleError: the folder holds something else.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        raise BundleError(f"{folder} exists and is no bundle; give another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    partial.mkdir()
+    try:
+        for name, content in tensors.items():
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in content.items()}, partial / name)
+        (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        names = sorted(path.name for path in partial.iterdir())
+        lines = [f"{_sha256(partial / name)}  {name}\n" for name in names]
+        (partial / SUMS).write_text("".join(lines), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> BundleManifest:
+    """Check every file's sha256 and read `bundle.json`.
+
+    Raises:
+        BundleError: a file is missing, changed or unlisted, or the manifest breaks its schema.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"there is no bundle folder {folder}")
+    listed = _read_sums(folder)
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing from the bundle")
+        if _sha256(path) != expected:
+            raise BundleError(f"{path} is damaged: its sha256 is not the one in {SUMS}")
+    try:
+        manifest = BundleManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise BundleError(f"{folder / MANIFEST} breaks the schema {SCHEMA}: {error}") from error
+    specs: list[NetworkSpec | NeuralRejectionSpec] = [*manifest.networks.values()]
+    specs += [manifest.defenses.neural_rejection] if manifest.defenses.neural_rejection else []
+    for spec in specs:
+        if spec.file not in listed:
+            raise BundleError(f"{folder / SUMS} does not list {spec.file}, which {MANIFEST} uses")
+    return manifest
+
+
+def version_of(folder: Path) -> str:
+    """`sha256:...` over the sums of every file."""
+    return f"sha256:{_sha256(folder / SUMS)}"
+
+
+def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> Recognizer:
+    """Check and load a bundle. No code from it runs.
+
+    Raises:
+        BundleError: see `read_manifest`; or weights that do not fit their architecture.
+    """
+    manifest = read_manifest(folder)
+    where = torch.device(device)
+    networks = {name: _load_network(folder, spec, where) for name, spec in manifest.networks.items()}
+    spec = manifest.defenses
+    defenses: dict[DefenseName, Defense] = {
+        DefenseName.NONE: Undefended(networks[spec.undefended_network], manifest.labels)
+    }
+    try:
+        if rejection := spec.neural_rejection:
+            defenses[DefenseName.NEURAL_REJECTION] = NeuralRejection(
+                networks[rejection.network],
+                _load_machine(folder / rejection.file).to(where),
+                manifest.labels,
+                confidence_threshold=rejection.confidence_threshold,
+            )
+        if smoothing := spec.smoothing:
+            defenses[DefenseName.SMOOTHING] = RandomizedSmoothing(
+                networks[smoothing.network],
+                manifest.labels,
+                sigma=smoothing.sigma,
+                error_alpha=smoothing.error_alpha,
+                draws=smoothing.draws,
+            )
+    except ValueError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    return Recognizer(
+        name=manifest.name,
+        version=version_of(folder),
+        labels=manifest.labels,
+        audio=AudioFormat(**manifest.audio.model_dump()),
+        vocabulary=manifest.vocabulary,
+        defenses=defenses,
+        default_defense=spec.default,
+    )
+
+
+def _load_network(folder: Path, spec: NetworkSpec, device: torch.device) -> M5:
+    network = M5(spec.architecture)
+    try:
+        network.load_state_dict(_load_tensors(folder / spec.file))
+    except RuntimeError as error:
+        raise BundleError(f"{folder / spec.file} does not fit its architecture: {error}") from error
+    return network.to(device).eval()
+
+
+def _load_machine(path: Path) -> SupportVectorMachine:
+    tensors = _load_tensors(path)
+    names = {f.name for f in fields(SupportVectorMachine)}
+    if set(tensors) != names:
+        raise BundleError(f"{path} holds {sorted(tensors)}; a rejection machine has {sorted(names)}")
+    return SupportVectorMachine(**tensors)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} can't be read as safetensors: {error}") from error
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is no bundle: it has no {SUMS}") from None
+    except (ValueError, UnicodeDecodeError):
+        raise BundleError(f"{path} is damaged") from None
+    if MANIFEST not in sums or any(Path(name).name != name for name in sums):
+        raise BundleError(f"{path} must list {MANIFEST} and plain file names only")
+    return sums
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,70 @@
+"""The one interface of every rejection defense, and the defense that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from torch import Tensor
+
+from recognizer.decision import Decision, conclude
+from recognizer.network import M5, predict_logits
+
+
+class DefenseName(StrEnum):
+    """The defenses that a request may name."""
+
+    NONE = "none"
+    NEURAL_REJECTION = "neural_rejection"
+    SMOOTHING = "smoothing"
+
+
+class NetworkError(RuntimeError):
+    """The network gave no finite output; nothing is decided on it."""
+
+
+class Defense(Protocol):
+    """Decides on clips: accepts the leading command, or abstains."""
+
+    @property
+    def name(self) -> DefenseName: ...
+
+    def decide(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
+        """One decision a clip.
+
+        Args:
+            waveforms: float32 [clips, window], raw amplitude in [-1, 1].
+            clip_ids: [clips] names that key the random numbers, with `seed`; a defense without any ignores both.
+
+        Raises:
+            NetworkError: the network gave NaN or infinity.
+        """
+        ...
+
+
+class Undefended:
+    """The plain network: accepts its arg max, whatever its confidence."""
+
+    name = DefenseName.NONE
+
+    def __init__(self, network: M5, labels: Sequence[str]) -> None:
+        self.network = network.eval()
+        self.labels = tuple(labels)
+
+    def decide(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
+        """See `Defense.decide`; `confidence` is the soft-max probability."""
+        del clip_ids, seed
+        logits = finite(predict_logits(self.network, waveforms))
+        return [conclude(self.labels, shares) for shares in logits.softmax(dim=1).tolist()]
+
+
+def finite(outputs: Tensor) -> Tensor:
+    """The outputs again, [clips, ...].
+
+    Raises:
+        NetworkError: one of them is NaN or infinite.
+    """
+    if not bool(outputs.isfinite().all()):
+        raise NetworkError("the network's output holds NaN or infinity")
+    return outputs

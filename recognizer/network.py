@@ -1,0 +1,107 @@
+"""M5, the one-dimensional convolutional network that hears a waveform, and its Tricks variant.
+
+Sources: W. Dai et al. 2017, "Very deep convolutional neural networks for raw waveforms", M5; the small one is that of
+PyTorch's speech command tutorial; Tricks (no batch norm, SiLU) is Richards et al. 2023, section 4.2.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+KERNEL = 80  # samples, first convolution
+POOL = 4
+_SILENT = 1e-5  # standard deviation added to, so that a constant clip does not divide by zero
+
+ArchitectureName = Literal["m5", "m5-small", "m5-tricks", "m5-small-tricks"]
+ARCHITECTURES: tuple[ArchitectureName, ...] = ("m5", "m5-small", "m5-tricks", "m5-small-tricks")
+
+
+class Architecture(BaseModel):
+    """What an M5 is built from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: int = Field(ge=2)
+    width: int = Field(default=128, ge=1)
+    """Channels of the first two convolutions; the third has twice as many."""
+    last_width: int = Field(default=512, ge=1)
+    """Channels of the fourth convolution: the number of features."""
+    stride: int = Field(default=4, ge=1)
+    tricks: bool = False
+
+    @property
+    def channels(self) -> tuple[int, int, int, int]:
+        return (self.width, self.width, 2 * self.width, self.last_width)
+
+
+def architecture(name: ArchitectureName, labels: int) -> Architecture:
+    """A named architecture for so many labels."""
+    tricks = name.endswith("-tricks")
+    if name.startswith("m5-small"):
+        return Architecture(labels=labels, width=32, last_width=64, stride=16, tricks=tricks)
+    return Architecture(labels=labels, tricks=tricks)
+
+
+class M5(nn.Module):
+    """Waveforms to logits.
+
+    The first layer standardises each clip, so attacks and noise act on the raw amplitude before it.
+    """
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.config = config
+        blocks: list[nn.Module] = []
+        inputs = 1
+        for index, outputs in enumerate(config.channels):
+            first = index == 0
+            blocks.append(nn.Conv1d(inputs, outputs, KERNEL if first else 3, stride=config.stride if first else 1))
+            if not config.tricks:
+                blocks.append(nn.BatchNorm1d(outputs))
+            blocks.append(nn.SiLU() if config.tricks else nn.ReLU())
+            blocks.append(nn.MaxPool1d(POOL))
+            inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(inputs, config.labels)
+
+    def features(self, waveforms: Tensor) -> Tensor:
+        """Penultimate features, float32 [clips, features].
+
+        Args:
+            waveforms: float32 [clips, samples], raw amplitude.
+        """
+        pooled: Tensor = self.blocks(standardise(waveforms).unsqueeze(1)).mean(dim=2)
+        return pooled
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Logits, float32 [clips, labels], of waveforms, float32 [clips, samples]."""
+        logits: Tensor = self.head(self.features(waveforms))
+        return logits
+
+
+def standardise(waveforms: Tensor) -> Tensor:
+    """Each clip, [clips, samples], to mean 0 and standard deviation 1."""
+    centred = waveforms - waveforms.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + _SILENT)
+
+
+def parameters_of(network: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def predict_logits(network: M5, waveforms: Tensor, *, batch: int = 256) -> Tensor:
+    """Logits, float32 [clips, labels] on the CPU, in inference mode and batches; the network's mode is restored."""
+    was_training = network.training
+    device = next(network.parameters()).device
+    network.eval()
+    try:
+        with torch.inference_mode():
+            parts = [network(part.to(device)).cpu() for part in torch.split(waveforms, batch)]
+    finally:
+        network.train(was_training)
+    return torch.cat(parts) if parts else torch.empty(0, network.config.labels)

@@ -1,0 +1,86 @@
+"""A loaded recogniser: its audio format, its labels and its defenses; a clip in, a decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recognizer.audio import AudioFormat, Clip, fit_window
+from recognizer.decision import UNKNOWN, Decision
+from recognizer.defense import Defense, DefenseName
+from recognizer.groups import Vocabulary
+
+
+class UnknownDefense(ValueError):
+    """A defense that the recogniser does not have; the message names those it has."""
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """What a bundle becomes in memory.
+
+    Attributes:
+        name: the bundle's.
+        version: `sha256:...` of the bundle.
+        labels: the commands, and perhaps `unknown`.
+        audio: the waveforms it takes.
+        vocabulary: attribute -> groups seen in training, testing or validation.
+        defenses: by name.
+        default_defense: the one used where a request names none.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    audio: AudioFormat
+    vocabulary: Vocabulary
+    defenses: Mapping[DefenseName, Defense]
+    default_defense: DefenseName
+
+    @property
+    def short_version(self) -> str:
+        """Enough of the version to tell bundles apart in a metric's label."""
+        return self.version.removeprefix("sha256:")[:12]
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        return tuple(label for label in self.labels if label != UNKNOWN)
+
+    def defense(self, name: str | None) -> Defense:
+        """The named defense, or the default one.
+
+        Raises:
+            UnknownDefense: the bundle has no such defense.
+        """
+        try:
+            return self.defenses[DefenseName(name) if name else self.default_defense]
+        except (KeyError, ValueError):
+            known = ", ".join(self.defenses)
+            raise UnknownDefense(f"this bundle has no defense {name!r}; it has {known}") from None
+
+    def decide(
+        self, clips: Sequence[Clip], *, clip_ids: Sequence[str], seed: int, defense: str | None = None
+    ) -> list[Decision]:
+        """One decision a clip.
+
+        Args:
+            clips: decoded by this recogniser's `audio` format.
+            clip_ids: [clips] names that key the noise, with `seed`.
+            seed: unpredictable in service; fixed in audits and replays.
+            defense: by name; the default one where None.
+
+        Raises:
+            UnknownDefense: the bundle has no such defense.
+            NetworkError: the network gave NaN or infinity.
+        """
+        return self.defense(defense).decide(window_of(clips, self.audio), clip_ids=clip_ids, seed=seed)
+
+
+def window_of(clips: Sequence[Clip], audio: AudioFormat) -> Tensor:
+    """The clips fitted to the window, float32 [clips, window]."""
+    rows = [fit_window(clip.waveform, audio.window) for clip in clips]
+    return torch.from_numpy(np.stack(rows) if rows else np.empty((0, audio.window), dtype=np.float32))

@@ -1,0 +1,1 @@
+"""Offline work: corpora, hardening, fitting rejectors, bundles."""

@@ -1,0 +1,1 @@
+"""Corpora: each becomes one labelled-clip manifest."""

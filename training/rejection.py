@@ -1,0 +1,118 @@
+"""Fitting neural rejection with scikit-learn, and exporting it as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from recognizer.network import M5
+from recognizer.neural_rejection import SupportVectorMachine
+from training.dataset import ClipSet
+
+FOLDS = 5
+ENOUGH = 20
+"""Held-out clips of every label from which on the machine is fitted on held-out clips only."""
+
+Features = npt.NDArray[np.float64]
+
+
+class RejectionError(ValueError):
+    """Clips that no rejection machine can be fitted on."""
+
+
+def features_of(network: M5, clips: ClipSet) -> Features:
+    """Penultimate features, float64 [clips, F]."""
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        parts = [network.features(part.to(device)).cpu() for part in torch.split(clips.waveforms, 256)]
+    return torch.cat(parts).double().numpy()
+
+
+def choose_clips(training: ClipSet, held_out: ClipSet, labels: int) -> tuple[ClipSet, str]:
+    """The clips to fit on: those held out from the network where there are enough of each label, else its own.
+
+    Returns:
+        The clips, and the words for the bundle.
+    """
+    fewest = int(torch.bincount(held_out.targets, minlength=labels).min())
+    if fewest >= ENOUGH:
+        return held_out, f"{len(held_out)} held-out clips"
+    return training, f"{len(training)} training clips (of some label only {fewest} clips were held out)"
+
+
+def fit_pipeline(
+    features: Features, targets: npt.NDArray[np.int64], speakers: Sequence[str], *, c: float = 1.0
+) -> CalibratedClassifierCV:
+    """Calibrated one-vs-all RBF machines on standardised features; folds keep a speaker together and are fixed.
+
+    Args:
+        features: [clips, F].
+        targets: [clips], every label 0 ... K-1 at least once a fold.
+        speakers: [clips].
+        c: SVM penalty.
+
+    Raises:
+        RejectionError: fewer than 3 labels or 2 speakers, or a label without clips in some fold.
+    """
+    labels = int(targets.max()) + 1
+    if labels < 3:
+        raise RejectionError("neural rejection needs at least 3 labels; add an `unknown` class or other commands")
+    folds = min(FOLDS, len(set(speakers)))
+    if folds < 2:
+        raise RejectionError("neural rejection is calibrated over folds of speakers; at least 2 speakers are needed")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    splits = list(splitter.split(features, targets, groups=list(speakers)))
+    for kept, _ in splits:
+        if len(np.unique(targets[kept])) < labels:
+            raise RejectionError("some label has clips of one speaker only; neural rejection can't be calibrated")
+    machine = make_pipeline(StandardScaler(), OneVsRestClassifier(SVC(kernel="rbf", C=c, gamma="scale")))
+    fitted: CalibratedClassifierCV = CalibratedClassifierCV(machine, method="sigmoid", cv=splits, ensemble=False).fit(
+        features, targets
+    )
+    return fitted
+
+
+def export_machine(fitted: CalibratedClassifierCV) -> SupportVectorMachine:
+    """The fitted pipeline as tensors; equal to scikit-learn's scores but for rounding."""
+    (calibrated,) = fitted.calibrated_classifiers_
+    scaler, one_vs_rest = calibrated.estimator[0], calibrated.estimator[1]
+    machines: list[SVC] = one_vs_rest.estimators_
+    vectors = np.concatenate([m.support_vectors_ for m in machines])
+    support, position = np.unique(vectors, axis=0, return_inverse=True)
+    dual = np.zeros((len(machines), len(support)))
+    start = 0
+    for k, m in enumerate(machines):
+        own = position.reshape(-1)[start : start + len(m.support_vectors_)]
+        np.add.at(dual[k], own, m.dual_coef_[0])
+        start += len(own)
+    tensors = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "support": support,
+        "dual": dual,
+        "intercept": np.array([m.intercept_[0] for m in machines]),
+        "gamma": np.array(machines[0]._gamma),
+        "slope": np.array([c.a_ for c in calibrated.calibrators]),
+        "offset": np.array([c.b_ for c in calibrated.calibrators]),
+    }
+    return SupportVectorMachine(**{k: torch.from_numpy(np.asarray(v, dtype=np.float64)) for k, v in tensors.items()})
+
+
+def fit_rejection(network: M5, clips: ClipSet) -> SupportVectorMachine:
+    """Fit on a network's features of some clips.
+
+    Raises:
+        RejectionError: see `fit_pipeline`.
+    """
+    speakers = clips.manifest.table["speaker"].tolist()
+    return export_machine(fit_pipeline(features_of(network, clips), clips.targets.numpy(), speakers))
