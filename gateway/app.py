@@ -46,7 +46,10 @@ _COMMAND_BODY: dict[str, Any] = {
         },
     }
 }
-_PROBLEM: dict[str, Any] = {"model": problems.ProblemDetails}
+_PROBLEM: dict[str, Any] = {
+    "description": problems.ProblemDetails.__doc__,
+    "content": {problems.MEDIA_TYPE: {"schema": problems.ProblemDetails.model_json_schema()}},
+}
 _ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 413, 415, 422, 500, 503), _PROBLEM)
 
 

@@ -24,6 +24,7 @@ class BodyLimit:
             await response(BodyTooLarge.status, BodyTooLarge.title, self._detail)(scope, receive, send)
             return
         seen = 0
+        is_answered = False
 
         async def counted() -> Message:
             nonlocal seen
@@ -33,4 +34,12 @@ class BodyLimit:
                 raise BodyTooLarge(self._detail)
             return message
 
-        await self.app(scope, counted, send)
+        async def unless_too_large(message: Message) -> None:
+            nonlocal is_answered
+            if seen <= self.max_bytes or is_answered:
+                is_answered = True
+                await send(message)
+
+        await self.app(scope, counted, unless_too_large)
+        if not is_answered and seen > self.max_bytes:  # whatever the application made of it
+            await response(BodyTooLarge.status, BodyTooLarge.title, self._detail)(scope, receive, send)

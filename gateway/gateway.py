@@ -112,6 +112,9 @@ class Gateway:
                     model=self.recognizer.version,
                 ),
             )
+            if decision.is_accepted and clock.total > self._deadline:
+                decision = held = self._late(decision)
+                await self._in(self._files, lambda: self._records.hold(held, request_id=request_id))
             clock.measure("record", now)
         except RecordsError:
             raise problems.RecordsUnavailable("the decision could not be stored, so none is given") from None
@@ -183,10 +186,12 @@ class Gateway:
         except NetworkError as error:
             raise problems.RecognizerFailed(str(error)) from None
         if clock.total > self._deadline or decision is None:
-            late = f"no decision within {1000 * self._deadline:.0f} ms"
-            held = decision.but_abstain(Reason.DEADLINE, late) if decision else abstention(Reason.DEADLINE, late)
-            return held, audio
+            return self._late(decision), audio
         return decision, audio
+
+    def _late(self, decision: Decision | None) -> Decision:
+        why = f"no decision within {1000 * self._deadline:.0f} ms"
+        return decision.but_abstain(Reason.DEADLINE, why) if decision else abstention(Reason.DEADLINE, why)
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)

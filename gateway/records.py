@@ -116,6 +116,22 @@ class Records:
         except sa.exc.SQLAlchemyError as error:
             raise RecordsError(f"the decision can't be stored: {error}") from error
 
+    def hold(self, decision: Decision, *, request_id: str) -> None:
+        """Turn a stored acceptance into the abstention that is answered in its place.
+
+        Raises:
+            RecordsError: it could not be stored.
+        """
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    DECISIONS.update()
+                    .where(DECISIONS.c.request_id == request_id)
+                    .values(outcome=decision.outcome, reason=decision.reason, command=None)
+                )
+        except sa.exc.SQLAlchemyError as error:
+            raise RecordsError(f"the abstention can't be stored: {error}") from error
+
     def label(self, request_id: str, true_command: str) -> Recorded:
         """Store the true command of a decision, once ever, whichever process is asked first.
 

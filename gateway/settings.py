@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recognizer.audio import MAX_BYTES
+
+
+class SettingsError(ValueError):
+    """A setting that can't be used; the message names its environment variable."""
 
 
 class Settings(BaseSettings):
@@ -15,9 +20,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EVENVOICE_", frozen=True)
 
-    bundle: Path
+    bundle: Path = Path("bundle")
     """Folder of the bundle that is served."""
-    state: Path
+    state: Path = Path("state")
     """Folder of the gateway's own: records, metrics. One gateway a folder."""
     speakers: Path | None = None
     """The register of speakers, CSV: `speaker` and a column an attribute."""
@@ -35,3 +40,16 @@ class Settings(BaseSettings):
     """k: a group's series advance only after so many new commands ..."""
     release_speakers: int = Field(default=3, ge=1)
     """m: ... from so many speakers."""
+
+
+def check_settings(**options: Any) -> None:
+    """Check the environment, and options that go before it, ahead of a server that starts with them.
+
+    Raises:
+        SettingsError: one of them means nothing.
+    """
+    try:
+        Settings(**options)
+    except ValidationError as error:
+        lines = [f"EVENVOICE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("; ".join(lines)) from None

@@ -58,14 +58,16 @@ def load_register(path: Path | None, vocabulary: Vocabulary) -> Register:
         return Register(vocabulary, {})
     speakers: dict[str, Groups] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if "speaker" not in (rows.fieldnames or ()):
                 raise RegisterError(f"{path} has no column `speaker`; it has {rows.fieldnames}")
-            for number, row in enumerate(rows, start=2):
+            for row in rows:
                 speaker = (row["speaker"] or "").strip()
                 if not speaker or speaker in speakers:
-                    raise RegisterError(f"{path}, line {number}: the speaker {speaker!r} is empty or there twice")
+                    raise RegisterError(
+                        f"{path}, line {rows.line_num}: the speaker {speaker!r} is empty or there twice"
+                    )
                 speakers[speaker] = {a: group_in(vocabulary, a, row.get(a)) for a in vocabulary}
     except OSError as error:
         raise RegisterError(f"the register {path} can't be read: {error.strerror}") from error

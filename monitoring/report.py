@@ -1,15 +1,22 @@
-"""An audit as tables: for a terminal, and as Markdown."""
+"""An audit as tables: narrow ones for a terminal, full ones as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from monitoring.audit import AttributeResult, AuditReport, DefenseResult, Estimate, GapResult, GroupResult
+from monitoring.audit import METRICS, AuditReport, DefenseResult, Estimate, GapResult, GroupResult, Metric
+from recognizer.defense import DefenseName
 
-_METRIC_WORDS = {"auc_fpr": "AUC_FPR", "rejection": "false rejections", "accuracy": "accuracy"}
+SHORT = {DefenseName.NONE: "none", DefenseName.NEURAL_REJECTION: "NR", DefenseName.SMOOTHING: "RS"}
+_METRIC_WORDS: dict[Metric, str] = {
+    "auc_fpr": "AUC_FPR",
+    "rejection": "false rejections",
+    "accuracy": "accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
 
     def to_rich(self) -> Table:
-        table = Table(title=self.title, title_justify="left", title_style="bold")
+        table = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for number, column in enumerate(self.columns):
             table.add_column(column, justify="left" if number == 0 else "right")
         for row in self.rows:
@@ -29,22 +36,47 @@ class Grid:
         return table
 
     def to_markdown(self) -> str:
-        line = "|".join(["---"] + ["--:"] * (len(self.columns) - 1))
-        body = "\n".join("| " + " | ".join(row) + " |" for row in (self.columns, *self.rows))
-        head, _, rest = body.partition("\n")
-        return f"**{self.title}**\n\n{head}\n|{line}|\n{rest}\n"
+        rule = "|".join(["---"] + ["--:"] * (len(self.columns) - 1))
+        head, *body = ("| " + " | ".join(row) + " |" for row in (self.columns, *self.rows))
+        return "\n".join((f"**{self.title}**", "", head, f"|{rule}|", *body, ""))
 
 
-def grids(report: AuditReport) -> Iterator[Grid]:
-    """The tables of a report: the whole, then each attribute's groups, then the gaps."""
-    yield _overall(report)
-    for attribute in (a.attribute for a in report.defenses[0].attributes):
-        yield _groups(report, attribute)
-    yield _gaps(report)
+def overview(report: AuditReport) -> Iterator[Grid]:
+    """The tables without the groups' intervals, the defenses side by side in each cell."""
+    results = report.defenses
+    scored = [r for r in results if r.overall.auc_fpr is not None]
+    columns = (
+        "speakers",
+        f"rejected, %\n{_slashed(SHORT[r.defense] for r in results)}",
+        f"correct, %\n{_slashed(SHORT[r.defense] for r in results)}",
+        f"AUC_FPR\n{_slashed(SHORT[r.defense] for r in scored)}",
+    )
+
+    def row(find: Callable[[DefenseResult], GroupResult]) -> tuple[str, ...]:
+        groups = [find(r) for r in results]
+        return (
+            groups[0].group,
+            str(groups[0].speakers),
+            _slashed(f"{100 * g.rejection.mean:.1f}" for g in groups),
+            _slashed(f"{100 * g.accuracy.mean:.1f}" for g in groups),
+            _slashed(_score(find(r)) for r in scored),
+        )
+
+    yield Grid("Commands", ("", *columns), (row(lambda r: r.overall),))
+    for number, attribute in enumerate(results[0].attributes):
+        rows = []
+        for index in range(len(attribute.groups)):
+
+            def find(result: DefenseResult, number: int = number, index: int = index) -> GroupResult:
+                return result.attributes[number].groups[index]
+
+            rows.append(row(find))
+        yield Grid(f"By {attribute.attribute}", (attribute.attribute, *columns), tuple(rows))
+    yield _gap_overview(report)
 
 
 def to_markdown(report: AuditReport) -> str:
-    """The whole report as one page."""
+    """The whole report, with every interval, as one page."""
     settings = report.settings
     head = (
         f"# Audit of {report.bundle_name}\n\n"
@@ -59,33 +91,26 @@ def to_markdown(report: AuditReport) -> str:
     if report.unheard:
         lines = "".join(f"- {u.clip}: {u.why}\n" for u in report.unheard)
         unheard = f"\n## {len(report.unheard)} clips that could not be heard\n\n{lines}"
-    return head + "\n".join(grid.to_markdown() for grid in grids(report)) + unheard
+    return head + "\n".join(grid.to_markdown() for grid in _full(report)) + unheard
 
 
-def _overall(report: AuditReport) -> Grid:
+def _full(report: AuditReport) -> Iterator[Grid]:
+    figures = ("speakers", "clips", "accuracy", "false rejections", "AUC_FPR")
     rows = []
     for result in report.defenses:
         others = result.not_commands
         accepted = f"{others.accepted} of {others.clips}" if others else "none heard"
         rows.append((str(result.defense), *_figures(result.overall), accepted))
-    return Grid(
-        "All speakers",
-        ("defense", "speakers", "clips", "accuracy", "false rejections", "AUC_FPR", "others accepted"),
-        tuple(rows),
-    )
-
-
-def _groups(report: AuditReport, attribute: str) -> Grid:
-    rows = []
-    for result in report.defenses:
-        found = _attribute(result, attribute)
-        rows += [(group.group, str(result.defense), *_figures(group)) for group in found.groups]
-    rows.sort(key=lambda row: row[0])
-    return Grid(
-        f"By {attribute}",
-        ("group", "defense", "speakers", "clips", "accuracy", "false rejections", "AUC_FPR"),
-        tuple(rows),
-    )
+    yield Grid("All speakers", ("defense", *figures, "others accepted"), tuple(rows))
+    for number, attribute in enumerate(report.defenses[0].attributes):
+        rows = [
+            (group.group, str(result.defense), *_figures(group))
+            for result in report.defenses
+            for group in result.attributes[number].groups
+        ]
+        rows.sort(key=lambda row: row[0])
+        yield Grid(f"By {attribute.attribute}", ("group", "defense", *figures), tuple(rows))
+    yield _gaps(report)
 
 
 def _gaps(report: AuditReport) -> Grid:
@@ -101,15 +126,25 @@ def _gaps(report: AuditReport) -> Grid:
     return Grid("Gaps between groups", columns, tuple(rows))
 
 
-def _figures(group: GroupResult) -> tuple[str, ...]:
-    score = "-" if group.auc_fpr is None else f"{group.auc_fpr.mean:.4f}"
-    return (str(group.speakers), str(group.clips), _estimate(group.accuracy), _estimate(group.rejection), score)
+def _gap_overview(report: AuditReport) -> Grid:
+    found = {(a.attribute, g.metric, r.defense): g for r in report.defenses for a in r.attributes for g in a.gaps}
+    rows = tuple(
+        (
+            f"{attribute.attribute}: {_METRIC_WORDS[metric]}",
+            *(_verdict(found.get((attribute.attribute, metric, r.defense))) for r in report.defenses),
+        )
+        for attribute in report.defenses[0].attributes
+        for metric in METRICS
+    )
+    return Grid("Gaps between groups", ("gap of", *(SHORT[r.defense] for r in report.defenses)), rows)
 
 
-def _estimate(value: Estimate) -> str:
-    if value.lower is None or value.upper is None:
-        return f"{value.mean:.3f}"
-    return f"{value.mean:.3f} [{value.lower:.3f}, {value.upper:.3f}]"
+def _verdict(gap: GapResult | None) -> str:
+    if gap is None:
+        return "-"
+    if gap.lower is None or gap.upper is None:
+        return f"{_number(gap.value)}\n{gap.verdict}"
+    return f"{_number(gap.value_compared)}\n[{gap.lower:.3f}, {gap.upper:.3f}]\n{gap.verdict}"
 
 
 def _gap(gap: GapResult) -> tuple[str, ...]:
@@ -118,9 +153,29 @@ def _gap(gap: GapResult) -> tuple[str, ...]:
     return (_number(gap.value), _number(gap.value_compared), interval, compared, str(gap.verdict))
 
 
+def _figures(group: GroupResult) -> tuple[str, ...]:
+    return (
+        str(group.speakers),
+        str(group.clips),
+        _estimate(group.accuracy),
+        _estimate(group.rejection),
+        _score(group),
+    )
+
+
+def _score(group: GroupResult) -> str:
+    return "-" if group.auc_fpr is None else f"{group.auc_fpr.mean:.4f}"
+
+
+def _estimate(value: Estimate) -> str:
+    if value.lower is None or value.upper is None:
+        return f"{value.mean:.3f}"
+    return f"{value.mean:.3f} [{value.lower:.3f}, {value.upper:.3f}]"
+
+
+def _slashed(parts: Iterable[str]) -> str:
+    return "/".join(parts)
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _attribute(result: DefenseResult, attribute: str) -> AttributeResult:
-    return next(a for a in result.attributes if a.attribute == attribute)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
@@ -31,6 +32,7 @@ from recognizer.smoothing import RandomizedSmoothing
 
 SCHEMA: Literal["evenvoice.bundle/1"] = "evenvoice.bundle/1"
 MANIFEST, SUMS = "bundle.json", "SHA256SUMS"
+_SUM_LINES = re.compile(r"([0-9a-f]{64}  [^\n]+\n)+")
 
 
 class BundleError(ValueError):
@@ -134,6 +136,16 @@ class BundleManifest(_Model):
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that `save_bundle` would refuse, before there is anything to save.
+
+    Raises:
+        BundleError: it holds something other than a bundle.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is no bundle; give another folder")
+
+
 def save_bundle(folder: Path, manifest: BundleManifest, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write a bundle; the folder appears whole, or not at all.
 
@@ -144,23 +156,30 @@ def save_bundle(folder: Path, manifest: BundleManifest, tensors: Mapping[str, Ma
     Raises:
         BundleError: the folder holds something else.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise BundleError(f"{folder} exists and is no bundle; give another folder")
+    check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    replaced = partial.with_name(f"{partial.name}.replaced")
     partial.mkdir()
     try:
         for name, content in tensors.items():
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in content.items()}, partial / name)
+        for path in partial.iterdir():
+            path.chmod(0o644)  # safetensors writes for the owner only; a gateway may run as another user
         (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         names = sorted(path.name for path in partial.iterdir())
         lines = [f"{_sha256(partial / name)}  {name}\n" for name in names]
         (partial / SUMS).write_text("".join(lines), encoding="utf-8")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         partial.rename(folder)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(folder)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> BundleManifest:
@@ -264,12 +283,17 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 def _read_sums(folder: Path) -> dict[str, str]:
     path = folder / SUMS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        text = path.read_bytes().decode()
     except FileNotFoundError:
         raise BundleError(f"{folder} is no bundle: it has no {SUMS}") from None
-    except (ValueError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         raise BundleError(f"{path} is damaged") from None
+    if not _SUM_LINES.fullmatch(text):
+        raise BundleError(f"{path} is damaged")
+    lines = text.split("\n")[:-1]
+    sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    if len(sums) != len(lines):
+        raise BundleError(f"{path} lists a file twice")
     if MANIFEST not in sums or any(Path(name).name != name for name in sums):
         raise BundleError(f"{path} must list {MANIFEST} and plain file names only")
     return sums

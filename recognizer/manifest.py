@@ -66,9 +66,16 @@ class Manifest:
 
     @property
     def clip_ids(self) -> list[str]:
-        """One stable name a clip, unique and independent of where the corpus lies: its file name and folder."""
-        paths = [Path(p) for p in self.table["path"]]
-        return ["/".join((path.parent.parent.name, path.parent.name, path.name)) for path in paths]
+        """One stable name a clip, unique and independent of where the corpus lies: its file name and two folders.
+
+        Raises:
+            ManifestError: two clips share a name; they would share their noise too.
+        """
+        names = self.table["path"].map(lambda p: "/".join(Path(p).parts[-3:]))
+        _refuse(
+            self.table.assign(path=names), names.duplicated(), "the same file name and two folders twice", show="path"
+        )
+        return names.tolist()
 
     def fingerprint(self) -> str:
         """sha256 of the table and of every clip's bytes, in path order."""

@@ -51,7 +51,14 @@ class SupportVectorMachine:
         each = torch.sigmoid(-(self.slope * self.scores(features) + self.offset))
         total = each.sum(dim=1, keepdim=True)
         uniform = torch.full_like(each, 1.0 / each.shape[1])
-        return torch.where(total > 0, each / total, uniform)
+        return torch.where(total == 0, uniform, each / total)
+
+    def fits(self, *, labels: int, features: int) -> bool:
+        """Whether every tensor has the shape that so many labels and features need."""
+        vectors = self.dual.numel() // labels
+        shapes = {"mean": (features,), "scale": (features,), "support": (vectors, features), "dual": (labels, vectors)}
+        shapes |= {"gamma": (), "intercept": (labels,), "slope": (labels,), "offset": (labels,)}
+        return all(tensor.shape == shapes[name] for name, tensor in self.tensors().items())
 
     def tensors(self) -> dict[str, Tensor]:
         """Name -> tensor, for the bundle."""
@@ -84,7 +91,7 @@ class NeuralRejection:
         """
         if not 0 <= confidence_threshold <= 1:
             raise ValueError(f"confidence_threshold is {confidence_threshold}; it must lie in [0, 1]")
-        if machine.dual.shape[0] != len(labels) or machine.support.shape[1] != network.config.last_width:
+        if not machine.fits(labels=len(labels), features=network.config.last_width):
             raise ValueError("the support-vector machine does not fit this network and these labels")
         self.network = network.eval()
         self.machine = machine
@@ -97,7 +104,7 @@ class NeuralRejection:
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             features = torch.cat([self.network.features(part.to(device)) for part in torch.split(waveforms, 256)])
-            probabilities = self.machine.probabilities(finite(features)).cpu()
+            probabilities = finite(self.machine.probabilities(finite(features))).cpu()
         return [self._conclude(row) for row in probabilities.tolist()]
 
     def _conclude(self, probabilities: list[float]) -> Decision:

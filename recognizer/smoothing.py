@@ -8,7 +8,9 @@ would break the Gaussian.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,18 @@ Counts = npt.NDArray[np.int64]
 """int64 [..., K]: votes a label."""
 
 _BATCH = 100  # draws a forward pass; bounds memory whatever N is
+_THREADS = os.cpu_count() or 1
+_POOL: ThreadPoolExecutor
+
+
+def _start_pool() -> None:
+    global _POOL
+    _POOL = ThreadPoolExecutor(_THREADS, thread_name_prefix="noise")  # numpy draws outside the interpreter's lock
+
+
+_start_pool()
+if hasattr(os, "register_at_fork"):  # a fork takes the pool along but not its threads, and would wait for ever
+    os.register_at_fork(after_in_child=_start_pool)
 
 
 class InfeasibleSmoothing(ValueError):
@@ -64,9 +78,14 @@ def noise(seed: int, clip_id: str, first: int, draws: int, samples: int) -> npt.
     digest = hashlib.blake2b(f"{seed}\x00{clip_id}".encode(), digest_size=16).digest()
     key = int.from_bytes(digest, "little")
     out = np.empty((draws, samples), dtype=np.float32)
-    for row in range(draws):
-        stream = np.random.Generator(np.random.Philox(key=key, counter=(first + row) << 128))
-        stream.standard_normal(dtype=np.float32, out=out[row])
+
+    def fill(rows: range) -> None:
+        for row in rows:
+            stream = np.random.Generator(np.random.Philox(key=key, counter=(first + row) << 128))
+            stream.standard_normal(dtype=np.float32, out=out[row])
+
+    parts = [range(draws)[part::_THREADS] for part in range(_THREADS)]
+    list(_POOL.map(fill, parts))
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Augmentation(BaseModel):
@@ -12,14 +12,14 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    speed: float = Field(default=0.12, ge=0, lt=1)
+    speed: float = Field(default=0.15, ge=0, lt=1)
     """Tempo and pitch change together by a factor in [1 - speed, 1 + speed]."""
     shift_seconds: float = Field(default=0.1, ge=0)
     """Moved by up to this, either way."""
     gain_db: float = Field(default=6.0, ge=0)
     """Louder or softer by up to this; never beyond full scale."""
-    background_db: tuple[float, float] = (-55.0, -25.0)
-    """Level of coloured background noise, relative to full scale, uniform in this range."""
+    background_db: tuple[float, float] = (-60.0, -20.0)
+    """Level of coloured background noise, relative to the clip's own, uniform in this range."""
 
 
 def augment(waveforms: Tensor, how: Augmentation, *, sample_rate: int, generator: torch.Generator) -> Tensor:
@@ -36,12 +36,13 @@ def augment(waveforms: Tensor, how: Augmentation, *, sample_rate: int, generator
         speed=1 + how.speed * _uniform(clips, waveforms, generator),
         shift=how.shift_seconds * sample_rate * _uniform(clips, waveforms, generator),
     )
-    peak = moved.abs().amax(dim=1, keepdim=True).clamp_min(1e-4)
-    gain = torch.pow(10.0, how.gain_db * _uniform(clips, waveforms, generator)[:, None] / 20)
-    louder = moved * torch.minimum(gain, 1 / peak)
     low, high = how.background_db
     level = (low + high) / 2 + (high - low) / 2 * _uniform(clips, waveforms, generator)[:, None]
-    return (louder + torch.pow(10.0, level / 20) * _coloured_noise(waveforms, generator)).clamp_(-1, 1)
+    loudness = moved.square().mean(dim=1, keepdim=True).sqrt() * torch.pow(10.0, level / 20)
+    moved = moved + loudness * _coloured_noise(waveforms, generator)
+    peak = moved.abs().amax(dim=1, keepdim=True).clamp_min(1e-4)
+    gain = torch.pow(10.0, how.gain_db * _uniform(clips, waveforms, generator)[:, None] / 20)
+    return moved * torch.minimum(gain, 1 / peak)
 
 
 def add_gaussian(waveforms: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
@@ -66,23 +67,18 @@ def _resample(waveforms: Tensor, *, speed: Tensor, shift: Tensor) -> Tensor:
         shift: [clips] samples.
     """
     samples = waveforms.shape[1]
-    middle = (samples - 1) / 2
-    time = torch.arange(samples, device=waveforms.device, dtype=torch.float32)
-    position = (time[None, :] - middle - shift[:, None]) * speed[:, None] + middle
-    left = position.floor()
-    weight = position - left
-    index = left.long()
-    padded = torch.nn.functional.pad(waveforms, (1, 2))
-
-    def at(offset: int) -> Tensor:
-        return padded.gather(1, (index + offset).clamp(-1, samples) + 1)
-
-    return at(0) * (1 - weight) + at(1) * weight
+    time = torch.linspace(-1, 1, samples, device=waveforms.device)  # the clip's two ends
+    position = speed[:, None] * (time - shift[:, None] * 2 / (samples - 1))
+    grid = torch.stack((position, torch.zeros_like(position)), dim=2)[:, None]  # of images one sample high
+    played = nn.functional.grid_sample(waveforms[:, None, None, :], grid, align_corners=True)
+    return played[:, 0, 0, :]
 
 
 def _coloured_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise of unit power whose spectrum falls by 0 to 1 powers of the frequency, [clips, samples]."""
-    white = torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    smooth = torch.nn.functional.avg_pool1d(white[:, None, :], 9, stride=1, padding=4)[:, 0, :] * 3
-    mix = torch.rand(len(like), 1, generator=generator, device=like.device)
-    return white * mix.sqrt() + smooth * (1 - mix).sqrt()
+    """Noise of unit power, in between white and a moving average of 9 samples, [clips, samples]."""
+    clips, samples = like.shape
+    white = torch.randn(clips, samples + 9, generator=generator, device=like.device, dtype=like.dtype)
+    total = white.cumsum(dim=1)
+    smooth = (total[:, 9:] - total[:, :-9]) / 3
+    mix = torch.rand(clips, 1, generator=generator, device=like.device)
+    return white[:, :-9] * mix.sqrt() + smooth * (1 - mix).sqrt()

@@ -21,6 +21,7 @@ from recognizer.bundle import (
     NetworkSpec,
     NeuralRejectionSpec,
     SmoothingSpec,
+    check_folder,
     save_bundle,
 )
 from recognizer.decision import UNKNOWN
@@ -65,9 +66,11 @@ def build_bundle(
     Raises:
         ManifestError: no training or validation clips, or a command of the test split that training lacks.
         InfeasibleSmoothing: settings under which RS rejects everything; found before training.
-        TrainingError, RejectionError, BundleError: see there.
+        BundleError: the folder holds something else; found before training.
+        TrainingError, RejectionError: see there.
     """
     check_settings(sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws)
+    check_folder(folder)
     audio = AudioSpec()
     training_part, validation_part = manifest.split("train"), manifest.split("validation")
     commands = training_part.commands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,8 @@ class Recipe(BaseModel):
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=0.008, gt=0)
     """Peak of a one-cycle schedule."""
+    clips_a_speaker: int | None = Field(default=None, ge=1)
+    """At most so many clips of each speaker an epoch, drawn anew, so that talkative voices do not rule; None = all."""
     weight_decay: float = Field(default=0.01, ge=0)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     augmentation: Augmentation = Augmentation()
@@ -88,7 +90,8 @@ def fit_network(
         network = M5(architecture(recipe.architecture, labels)).to(where)
     generator = torch.Generator(where).manual_seed(recipe.seed)
     order = torch.Generator().manual_seed(recipe.seed)
-    batches = max(1, len(training) // recipe.batch)
+    by_speaker = [torch.from_numpy(rows) for rows in training.manifest.table.groupby("speaker").indices.values()]
+    batches = max(1, len(_epoch_order(by_speaker, recipe.clips_a_speaker, order)) // recipe.batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=recipe.learning_rate, total_steps=batches * recipe.epochs
@@ -99,7 +102,8 @@ def fit_network(
     for number in range(1, recipe.epochs + 1):
         network.train()
         total = 0.0
-        for part in torch.tensor_split(torch.randperm(len(training), generator=order), batches):
+        heard = _epoch_order(by_speaker, recipe.clips_a_speaker, order)
+        for part in torch.tensor_split(heard, batches):
             waveforms = training.waveforms[part].to(where)
             waveforms = augment(waveforms, recipe.augmentation, sample_rate=sample_rate, generator=generator)
             waveforms = add_gaussian(waveforms, recipe.noise_sigma, generator=generator)
@@ -112,7 +116,11 @@ def fit_network(
             if not math.isfinite(total):
                 raise TrainingError(f"the loss is no longer finite in epoch {number}; take a smaller learning rate")
         loss_, accuracy = evaluate(network, validation, noise_sigma=recipe.noise_sigma, seed=recipe.seed)
-        epoch = Epoch(number, total / len(training), loss_, accuracy)
+        if not math.isfinite(loss_):
+            raise TrainingError(
+                f"the validation loss is no longer finite in epoch {number}; take a smaller learning rate"
+            )
+        epoch = Epoch(number, total / len(heard), loss_, accuracy)
         history.append(epoch)
         if best is None or epoch.validation_loss < best[0].validation_loss:
             best = (epoch, copy.deepcopy(network.state_dict()))
@@ -136,3 +144,10 @@ def evaluate(network: M5, clips: ClipSet, *, noise_sigma: float = 0.0, seed: int
             loss += float(nn.functional.cross_entropy(logits, targets.to(where), reduction="sum"))
             correct += float((logits.argmax(dim=1) == targets.to(where)).sum())
     return loss / len(clips), correct / len(clips)
+
+
+def _epoch_order(by_speaker: Sequence[Tensor], most: int | None, generator: torch.Generator) -> Tensor:
+    """The clips of one epoch, int64 [clips], shuffled; at most `most` of each speaker's."""
+    chosen = [rows[torch.randperm(len(rows), generator=generator)[:most]] for rows in by_speaker]
+    together = torch.cat(chosen)
+    return together[torch.randperm(len(together), generator=generator)]

@@ -9,7 +9,7 @@ import click
 from gateway.cli.options import BUNDLE, FILE, FOLDER, names, pairs
 from gateway.cli.progress import bars, console
 from monitoring.audit import AuditReport, AuditSettings, run_audit
-from monitoring.report import grids, to_markdown
+from monitoring.report import overview, to_markdown
 from recognizer.bundle import load_bundle
 from recognizer.defense import DefenseName
 from recognizer.manifest import SPLITS, load_manifest
@@ -27,11 +27,21 @@ def command() -> None:
 @click.option("--manifest", type=FILE, required=True)
 @click.option("--split", multiple=True, type=click.Choice(SPLITS), default=("test",), show_default=True)
 @click.option("--out", type=FOLDER, help="Folder for audit.json, audit.md and outcomes.parquet.")
-@click.option("--defense", "defenses", multiple=True, type=click.Choice([d.value for d in DefenseName]), help="[default: all]")
+@click.option(
+    "--defense", "defenses", multiple=True, type=click.Choice([d.value for d in DefenseName]), help="[default: all]"
+)
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
-@click.option("--tolerance", type=float, default=0.05, show_default=True, help="The gap that is still acceptable.")
-@click.option("--min-speakers", type=int, default=20, show_default=True, help="Fewer are shown, not compared; >= 10.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="The gap that is still acceptable.",
+)
+@click.option(
+    "--min-speakers", type=click.IntRange(min=10), default=20, show_default=True, help="Fewer are shown, not compared."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 def run(
@@ -68,8 +78,8 @@ def run(
 
 
 def print_report(report: AuditReport) -> None:
-    """Print every table of a report."""
-    for grid in grids(report):
+    """Print a report without its intervals."""
+    for grid in overview(report):
         console.print(grid.to_rich())
     if report.unheard:
         console.print(f"{len(report.unheard)} clips could not be heard; the first: {report.unheard[0].why}")

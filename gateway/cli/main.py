@@ -44,9 +44,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of the user's ends in one line and exit code 1, not in a traceback."""
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cli.main(standalone_mode=False))  # the code of ctx.exit, or None where a command just ends
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

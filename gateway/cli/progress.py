@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from recognizer.progress import OnProgress, Stage
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 """Standard output."""
 
-notes = Console(stderr=True, highlight=False)
+notes = Console(stderr=True, highlight=False, markup=False)
 """Standard error."""
 
 

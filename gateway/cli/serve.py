@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.options import BUNDLE, FILE, FOLDER
 from gateway.serving import exec_server
+from gateway.settings import check_settings
 
 
 @click.command("serve")
@@ -24,11 +25,13 @@ def command(
 ) -> None:
     """Serve a bundle over HTTP until it is stopped. Further settings: environment variables EVENVOICE_..."""
     folder = state or Path.home() / ".local" / "state" / "evenvoice" / str(port)
-    settings = {
-        "EVENVOICE_BUNDLE": str(bundle.resolve()),
-        "EVENVOICE_STATE": str(folder.resolve()),
-        "EVENVOICE_WORKERS": str(workers),
-        "EVENVOICE_DEVICE": device,
-        **({"EVENVOICE_SPEAKERS": str(speakers.resolve())} if speakers else {}),
+    options = {
+        "bundle": bundle.resolve(),
+        "state": folder.resolve(),
+        "workers": workers,
+        "device": device,
+        **({"speakers": speakers.resolve()} if speakers else {}),
     }
-    exec_server({**os.environ, **settings}, state=folder, host=host, port=port)
+    check_settings(**options)
+    environment = {f"EVENVOICE_{name.upper()}": str(value) for name, value in options.items()}
+    exec_server({**os.environ, **environment}, state=folder, host=host, port=port)

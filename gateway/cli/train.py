@@ -22,11 +22,28 @@ from training.hardening import Recipe
 @click.option("--name", default="evenvoice", show_default=True, help="Of the bundle.")
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), default="m5-small", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), default=Recipe().epochs, show_default=True)
-@click.option("--sigma", type=float, default=0.02, show_default=True, help="RS noise, raw amplitude.")
-@click.option("--error-alpha", type=float, default=0.001, show_default=True, help="RS abstains when p is above it.")
-@click.option("--draws", type=int, default=100, show_default=True, help="N of RS.")
-@click.option("--confidence-threshold", type=float, default=0.5, show_default=True, help="NR abstains below it.")
-@click.option("--default-defense", type=click.Choice([d.value for d in DefenseName]), default="smoothing", show_default=True)
+@click.option("--clips-a-speaker", type=click.IntRange(min=1), help="At most so many of each an epoch. [default: all]")
+@click.option(
+    "--sigma", type=click.FloatRange(0, min_open=True), default=0.02, show_default=True, help="RS noise, raw amplitude."
+)
+@click.option(
+    "--error-alpha",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.001,
+    show_default=True,
+    help="RS abstains when p is above it.",
+)
+@click.option("--draws", type=click.IntRange(min=1), default=100, show_default=True, help="N of RS.")
+@click.option(
+    "--confidence-threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="NR abstains below it.",
+)
+@click.option(
+    "--default-defense", type=click.Choice([d.value for d in DefenseName]), default="smoothing", show_default=True
+)
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -37,6 +54,7 @@ def command(
     name: str,
     architecture: ArchitectureName,
     epochs: int,
+    clips_a_speaker: int | None,
     sigma: float,
     error_alpha: float,
     draws: int,
@@ -50,7 +68,7 @@ def command(
     """Train on MANIFEST (train, validation, perhaps test) and write the bundle."""
     settings = BuildSettings(
         name=name,
-        recipe=Recipe(architecture=architecture, epochs=epochs, seed=seed),
+        recipe=Recipe(architecture=architecture, epochs=epochs, clips_a_speaker=clips_a_speaker, seed=seed),
         sigma=sigma,
         error_alpha=error_alpha,
         draws=draws,

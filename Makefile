@@ -1,0 +1,50 @@
+# Two commands on a machine with Python 3.11 and make: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+SPEECH ?= ../shared/data
+REAL := runs/real-speech
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint real-speech bento clean
+
+help: ## Say what there is.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@echo "Installing evenvoice into $(VENV) (a few minutes the first time) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[demo,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Train on synthetic voices, audit, serve on 127.0.0.1:3000, ask; ONCE=1 ends then.
+	@$(BIN)/evenvoice demo $(if $(ONCE),--once)
+
+test: $(STAMP) ## Run every test.
+	@echo "Running the tests (about five minutes) ..."
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+real-speech: $(STAMP) ## Train and audit on real digits; SPEECH=folder with fsdd, kokoro20, speech_commands_mini, duke_digits.
+	$(BIN)/evenvoice corpus own $(SPEECH)/fsdd/manifest.csv $(SPEECH)/kokoro20/manifest.csv \
+		$(SPEECH)/speech_commands_mini/manifest.csv $(SPEECH)/duke_digits/manifest.csv \
+		--columns command=label --commands digits --others drop --native-from native \
+		--attributes gender,native,age \
+		--hold-out $(SPEECH)/duke_digits/manifest.csv --hold-out-share 0.55 --stratify gender --out $(REAL)/manifest.csv
+	$(BIN)/evenvoice train $(REAL)/manifest.csv --name digits --epochs 48 --clips-a-speaker 40 --out $(REAL)/bundle
+	$(BIN)/evenvoice audit run --bundle $(REAL)/bundle --manifest $(REAL)/manifest.csv --min-speakers 10 \
+		--out $(REAL)/audit
+
+bento: $(STAMP) ## Build a bento of the demo's bundle.
+	$(BIN)/bentoml build
+
+clean: ## Remove what was installed and made.
+	rm -rf $(VENV) demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,293 @@
+"""An audit's figures against pandas, taken from the outcomes in the plainest way."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from monitoring.audit import AuditReport, AuditSettings, decide_all, run_audit
+from recognizer.audio import read_clip
+from recognizer.bundle import load_bundle
+from recognizer.decision import UNKNOWN, Reason
+from recognizer.defense import Defense, DefenseName
+from recognizer.manifest import Manifest, ManifestError, load_manifest
+from recognizer.neural_rejection import NeuralRejection
+from recognizer.recognizer import Recognizer, window_of
+from recognizer.smoothing import RandomizedSmoothing
+
+Audited = tuple[AuditReport, pd.DataFrame]
+ALPHAS = np.arange(1, 1001) / 1000
+
+
+@pytest.fixture(scope="module")
+def manifest(tone_manifest: Path) -> Manifest:
+    return load_manifest(tone_manifest)
+
+
+@pytest.fixture(scope="module")
+def recognizer(bundle: Path, manifest: Manifest) -> Recognizer:
+    """The tiny bundle with defenses so strict that they turn some clips away, however well it was trained."""
+    loaded = load_bundle(bundle)
+    rejecting, smoothing = loaded.defenses[DefenseName.NEURAL_REJECTION], loaded.defenses[DefenseName.SMOOTHING]
+    assert isinstance(rejecting, NeuralRejection)
+    assert isinstance(smoothing, RandomizedSmoothing)
+    some = manifest.where(list(manifest.table["command"] != UNKNOWN)).table["path"][::5]
+    waveforms = window_of([read_clip(Path(p), loaded.audio) for p in some], loaded.audio)
+    ids = [str(i) for i in range(len(some))]
+
+    sure = [d.confidence or 0.0 for d in rejecting.decide(waveforms, clip_ids=ids, seed=0)]
+    strict: dict[DefenseName, Defense] = {
+        DefenseName.NONE: loaded.defenses[DefenseName.NONE],
+        DefenseName.NEURAL_REJECTION: NeuralRejection(
+            rejecting.network, rejecting.machine, loaded.labels, confidence_threshold=float(np.median(sure))
+        ),
+    }
+    for sigma in (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2):
+        strict[DefenseName.SMOOTHING] = RandomizedSmoothing(smoothing.network, loaded.labels, sigma=sigma, draws=15)
+        decisions = strict[DefenseName.SMOOTHING].decide(waveforms, clip_ids=ids, seed=0)
+        if sum(d.reason is Reason.SMOOTHING_TIE for d in decisions) >= 4:
+            return replace(loaded, defenses=strict)
+    raise AssertionError("no noise makes this network hesitate")
+
+
+@pytest.fixture(scope="module")
+def audited(recognizer: Recognizer, manifest: Manifest) -> Audited:
+    """All splits: twelve speakers."""
+    settings = AuditSettings(seed=3, min_speakers=10, replicates=200)
+    return run_audit(recognizer, manifest, source="manifest.csv", settings=settings)
+
+
+@pytest.fixture(scope="module")
+def few(manifest: Manifest) -> Manifest:
+    """Ten clips of each command: enough where figures do not matter."""
+    return Manifest(manifest.table.groupby("command").head(10).reset_index(drop=True), manifest.attributes)
+
+
+def area(rejected: np.ndarray) -> float:
+    """The trapezoid over alpha = 0.001, 0.002, ..., 1.000."""
+    return float(np.trapezoid(rejected, ALPHAS))
+
+
+def test_there_is_one_row_a_clip_and_defense(audited: Audited, manifest: Manifest, recognizer: Recognizer) -> None:
+    report, outcomes = audited
+    assert len(outcomes) == len(manifest.table) * len(recognizer.defenses)
+    assert not outcomes.duplicated(["clip", "defense"]).any()
+    assert report.unheard == ()
+    truth = dict(zip(manifest.clip_ids, manifest.table["command"], strict=True))
+    assert outcomes["clip"].map(truth).equals(outcomes["command"])
+    assert report.clips == len(manifest.table)
+    assert report.speakers == manifest.table["speaker"].nunique()
+
+
+def test_the_defenses_of_these_tests_turn_away_some_clips_and_not_all(audited: Audited) -> None:
+    report, outcomes = audited
+    for result in report.defenses[1:]:
+        assert 0 < result.overall.rejection.mean < 1
+        assert outcomes.loc[outcomes["defense"] == result.defense, "score"].nunique() > 2
+
+
+def test_every_groups_figures_are_pandas_means(audited: Audited) -> None:
+    report, outcomes = audited
+    heard = outcomes[outcomes["command"] != UNKNOWN]
+    assert [r.defense for r in report.defenses] == list(DefenseName)
+    for result in report.defenses:
+        rows = heard[heard["defense"] == result.defense]
+        by_group = {("all", "all"): (result.overall, rows)}
+        for attribute in result.attributes:
+            assert {g.group for g in attribute.groups} == set(rows[attribute.attribute])
+            for group in attribute.groups:
+                part = rows[rows[attribute.attribute] == group.group]
+                by_group[attribute.attribute, group.group] = (group, part)
+        for found, part in by_group.values():
+            assert (found.clips, found.speakers) == (len(part), part["speaker"].nunique())
+            assert found.accuracy.mean == pytest.approx((part["said"] == part["command"]).mean())
+            assert found.rejection.mean == pytest.approx((part["said"] == "").mean())
+            if result.defense == DefenseName.NONE:
+                assert found.auc_fpr is None
+            else:
+                assert found.auc_fpr is not None
+                assert found.auc_fpr.mean == pytest.approx(part["score"].mean())
+
+
+def test_a_gap_is_the_largest_group_mean_minus_the_smallest(audited: Audited) -> None:
+    report, outcomes = audited
+    heard = outcomes[outcomes["command"] != UNKNOWN].assign(rejection=lambda t: (t["said"] == "").astype(float))
+    heard = heard.rename(columns={"score": "auc_fpr", "correct": "accuracy"})
+    for result in report.defenses:
+        for attribute in result.attributes:
+            wanted = {"rejection", "accuracy"} | ({"auc_fpr"} if result.defense != DefenseName.NONE else set())
+            assert {gap.metric for gap in attribute.gaps} == wanted
+            for gap in attribute.gaps:
+                means = heard[heard["defense"] == result.defense].groupby(attribute.attribute)[gap.metric].mean()
+                means = means.drop("undeclared", errors="ignore").astype(float)
+                assert gap.value == pytest.approx(means.max() - means.min())
+                assert gap.compared == ()  # six speakers a group are too few, and are said to be
+                assert gap.verdict == "insufficient"
+                assert set(gap.too_small) == set(means.index)
+
+
+def test_auc_fpr_of_neural_rejection_is_the_sweep_over_a_thousand_thresholds(
+    audited: Audited, recognizer: Recognizer, manifest: Manifest
+) -> None:
+    report, _ = audited
+    (result,) = (r for r in report.defenses if r.defense == DefenseName.NEURAL_REJECTION)
+    table = manifest.table[manifest.table["command"] != UNKNOWN]
+    clips = [read_clip(Path(p), recognizer.audio) for p in table["path"]]
+    decisions = recognizer.decide(clips, clip_ids=[""] * len(clips), seed=0, defense="neural_rejection")
+    confidence = np.array([d.confidence for d in decisions])
+    assert result.overall.auc_fpr is not None
+    literal = area(np.array([(confidence < alpha).mean() for alpha in ALPHAS]))
+    assert result.overall.auc_fpr.mean == pytest.approx(literal, abs=5e-4)
+    for group in result.attributes[0].groups:
+        part = confidence[(table[result.attributes[0].attribute] == group.group).to_numpy()]
+        literal = area(np.array([(part < alpha).mean() for alpha in ALPHAS]))
+        assert group.auc_fpr is not None
+        assert group.auc_fpr.mean == pytest.approx(literal, abs=5e-4)
+
+
+def test_auc_fpr_of_smoothing_is_the_sweep_over_a_thousand_thresholds(
+    audited: Audited, recognizer: Recognizer, manifest: Manifest
+) -> None:
+    report, _ = audited
+    (result,) = (r for r in report.defenses if r.defense == DefenseName.SMOOTHING)
+    rows = [i for i, command in enumerate(manifest.table["command"]) if command != UNKNOWN]
+    clips = [read_clip(Path(manifest.table["path"][i]), recognizer.audio) for i in rows]
+    ids = [manifest.clip_ids[i] for i in rows]
+    decisions = recognizer.decide(clips, clip_ids=ids, seed=3, defense="smoothing")
+    p = np.array([d.certificate.p_value for d in decisions if d.certificate], dtype=float)
+    assert len(p) == len(rows)
+    assert result.overall.auc_fpr is not None
+    literal = area(np.array([(p > alpha).mean() for alpha in ALPHAS]))
+    assert result.overall.auc_fpr.mean == pytest.approx(literal, abs=5e-4)
+
+
+def test_words_that_are_no_command_count_as_false_acceptances_only(audited: Audited, manifest: Manifest) -> None:
+    report, outcomes = audited
+    others = manifest.table["command"] == UNKNOWN
+    assert others.any()
+    for result in report.defenses:
+        rows = outcomes[(outcomes["defense"] == result.defense) & (outcomes["command"] == UNKNOWN)]
+        assert result.not_commands is not None
+        assert result.not_commands.clips == len(rows) == others.sum()
+        assert result.not_commands.accepted == (rows["said"] != "").sum()
+        assert result.overall.clips == (~others).sum()
+
+
+def test_an_unknown_sound_is_never_said_to_be_recognised(audited: Audited) -> None:
+    _, outcomes = audited
+    assert not outcomes.loc[outcomes["command"] == UNKNOWN, "correct"].any()
+    assert UNKNOWN not in set(outcomes["said"])
+
+
+def test_the_order_of_the_rows_and_the_batch_change_nothing(
+    recognizer: Recognizer, few: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = Manifest(few.table.sample(frac=1, random_state=0).reset_index(drop=True), few.attributes)
+    there, _ = decide_all(recognizer, few, defenses=list(DefenseName), seed=5)
+    monkeypatch.setattr("monitoring.audit._BATCH", 7)
+    back, _ = decide_all(recognizer, turned, defenses=list(DefenseName), seed=5)
+    keys = ["clip", "defense"]
+    there, back = (t.sort_values(keys).reset_index(drop=True) for t in (there, back))
+    pd.testing.assert_frame_equal(there, back, rtol=1e-5)
+
+
+def test_the_seed_keys_the_noise(recognizer: Recognizer, few: Manifest) -> None:
+    scores = [
+        decide_all(recognizer, few, defenses=[DefenseName.SMOOTHING], seed=seed)[0]["score"].to_numpy()
+        for seed in (1, 1, 2)
+    ]
+    assert np.array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_an_audit_made_twice_differs_in_its_date_only(recognizer: Recognizer, few: Manifest) -> None:
+    settings = AuditSettings(min_speakers=10, replicates=100)
+    once, again = (run_audit(recognizer, few, source="m.csv", settings=settings)[0] for _ in range(2))
+    assert once.model_copy(update={"created_at": again.created_at}) == again
+
+
+def test_progress_ends_with_every_clip(recognizer: Recognizer, few: Manifest) -> None:
+    seen = []
+    decide_all(recognizer, few, defenses=[DefenseName.NONE], seed=0, on_progress=seen.append)
+    assert (seen[-1].done, seen[-1].total) == (len(few.table), len(few.table))
+
+
+@pytest.fixture
+def copied(few: Manifest, tmp_path: Path) -> Manifest:
+    """The clips of `few` in a folder of their own, where they may be broken."""
+    table = few.table.copy()
+    for i, path in enumerate(table["path"]):
+        table.loc[i, "path"] = str(shutil.copy(path, tmp_path / f"{i}.wav"))
+    return Manifest(table, few.attributes)
+
+
+def test_a_clip_that_cannot_be_heard_is_counted_and_not_lost(recognizer: Recognizer, copied: Manifest) -> None:
+    commands = [i for i, command in enumerate(copied.table["command"]) if command != UNKNOWN]
+    silent, broken, *_ = (Path(copied.table["path"][i]) for i in commands)
+    soundfile.write(silent, np.zeros(8000), 16_000)
+    broken.write_bytes(b"no audio")
+    report, outcomes = run_audit(recognizer, copied, source="m.csv")
+    assert {u.clip.rsplit("/")[-1] for u in report.unheard} == {silent.name, broken.name}
+    assert all(u.why for u in report.unheard)
+    assert report.clips == len(copied.table)
+    for result in report.defenses:
+        assert result.overall.clips == len(commands) - 2
+    assert len(outcomes) == (len(copied.table) - 2) * len(report.defenses)
+
+
+def test_a_manifest_of_which_nothing_can_be_heard_is_refused(recognizer: Recognizer, copied: Manifest) -> None:
+    for path in copied.table["path"]:
+        Path(path).write_bytes(b"no audio")
+    with pytest.raises(ManifestError, match=f"none of the {len(copied.table)} clips can be heard"):
+        run_audit(recognizer, copied, source="m.csv")
+
+
+def test_commands_the_recogniser_does_not_know_are_named(recognizer: Recognizer, few: Manifest) -> None:
+    strange = few.table["command"].replace({recognizer.commands[0]: "jump", recognizer.commands[1]: "crawl"})
+    with pytest.raises(ManifestError, match=r"\['crawl', 'jump'\].*unknown"):
+        run_audit(recognizer, Manifest(few.table.assign(command=strange), few.attributes), source="m.csv")
+
+
+def test_a_manifest_of_nothing_but_other_sounds_is_refused(recognizer: Recognizer, few: Manifest) -> None:
+    with pytest.raises(ManifestError, match="no clip of a command"):
+        run_audit(recognizer, few.where(list(few.table["command"] == UNKNOWN)), source="m.csv")
+
+
+def test_without_other_sounds_nothing_is_said_of_them(recognizer: Recognizer, few: Manifest) -> None:
+    report, _ = run_audit(recognizer, few.where(list(few.table["command"] != UNKNOWN)), source="m.csv")
+    assert [r.not_commands for r in report.defenses] == [None] * len(report.defenses)
+
+
+def test_only_the_defenses_asked_for_are_audited(recognizer: Recognizer, few: Manifest) -> None:
+    report, outcomes = run_audit(recognizer, few, source="m.csv", defenses=[DefenseName.NONE])
+    assert [r.defense for r in report.defenses] == ["none"]
+    assert set(outcomes["defense"]) == {"none"}
+
+
+def test_a_manifest_without_attributes_has_overall_figures_only(recognizer: Recognizer, few: Manifest) -> None:
+    report, _ = run_audit(recognizer, Manifest(few.table, ()), source="m.csv")
+    assert all(r.attributes == () for r in report.defenses)
+
+
+def test_a_report_survives_json(audited: Audited) -> None:
+    report, _ = audited
+    assert AuditReport.model_validate_json(report.model_dump_json(by_alias=True)) == report
+
+
+def test_a_report_with_other_fields_or_numbers_that_are_none_is_refused(audited: Audited) -> None:
+    text = audited[0].model_dump_json(by_alias=True)
+    for changed in (text.replace('"clips"', '"clps"', 1), text.replace("evenvoice.audit/1", "evenvoice.audit/2")):
+        with pytest.raises(ValueError, match="validation error"):
+            AuditReport.model_validate_json(changed)
+
+
+@pytest.mark.parametrize("wrong", [{"min_speakers": 9}, {"tolerance": -0.1}, {"confidence": 1.0}, {"replicates": 0}])
+def test_settings_under_which_the_statistics_do_not_hold_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        AuditSettings.model_validate(wrong)

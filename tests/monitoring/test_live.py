@@ -1,0 +1,210 @@
+"""Live counting against sums made by hand, and against an onlooker who compares one scrape with the next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from monitoring.counters import Counters
+from monitoring.live import LiveMonitor, label_result
+from recognizer.decision import OUTCOME_OF, UNKNOWN, Certificate, Decision, Reason, abstention
+
+VOCABULARY = {"accent": ("north", "south"), "gender": ("female", "male")}
+SPEAKERS = {
+    f"s{i}": {"accent": ("north", "south")[i % 2], "gender": ("female", "male", "undeclared")[i % 3]} for i in range(9)
+}
+REASONS = (Reason.OK, Reason.LOW_CONFIDENCE, Reason.SMOOTHING_TIE, Reason.NOT_A_COMMAND)
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Watch:
+    """A monitor and its registry."""
+
+    def __init__(self, commands: int, speakers: int) -> None:
+        self.registry = CollectorRegistry()
+        counters = Counters(
+            self.registry,
+            vocabulary=VOCABULARY,
+            defenses=("none", "neural_rejection", "smoothing"),
+            model="m",
+            version="v",
+        )
+        self.monitor = LiveMonitor(counters, release_commands=commands, release_speakers=speakers)
+
+    def scrape(self) -> Series:
+        return {
+            (s.name, frozenset(s.labels.items())): s.value
+            for metric in self.registry.collect()
+            for s in metric.samples
+            if not s.name.endswith("_created")
+        }
+
+    def total(self, name: str, **labels: str) -> float:
+        return sum(v for (n, have), v in self.scrape().items() if n == name and set(labels.items()) <= have)
+
+    def decided(self, decision: Decision, speaker: str | None, defense: str = "none") -> None:
+        groups = SPEAKERS[speaker] if speaker else dict.fromkeys(VOCABULARY, "undeclared")
+        self.monitor.decided(decision, defense=defense, groups=groups, speaker=speaker)
+
+
+def decision(reason: Reason = Reason.OK, confidence: float = 0.5, certificate: Certificate | None = None) -> Decision:
+    command = "left" if reason is Reason.OK else None
+    return Decision(command, reason, "", confidence, certificate=certificate)
+
+
+def smoothed(p: float, draws: int = 100) -> Decision:
+    return decision(certificate=Certificate(defense="smoothing", p_value=p, draws=draws))
+
+
+def of_group(series: Series, attribute: str, group: str) -> Series:
+    return {k: v for k, v in series.items() if {("attribute", attribute), ("group", group)} <= k[1]}
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "result"),
+    [
+        ("left", "left", "correct"),
+        ("left", "right", "wrong"),
+        ("left", UNKNOWN, "wrong"),
+        (None, "left", "rejected"),
+        (None, UNKNOWN, "correct"),
+    ],
+)
+def test_what_a_label_makes_of_a_decision(said: str | None, truth: str, result: str) -> None:
+    assert label_result(said, truth) == result
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(SPEAKERS)),
+        st.sampled_from([*REASONS, "label"]),
+        st.sampled_from(["none", "neural_rejection", "smoothing"]),
+    ),
+    max_size=80,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(events, st.integers(1, 10), st.integers(1, 4))
+def test_an_onlooker_never_sees_a_change_made_by_too_few(events: list[tuple[str, Any, str]], k: int, m: int) -> None:
+    watch = Watch(k, m)
+    groups = {(a, g) for who in SPEAKERS.values() for a, g in who.items()}
+    waiting: dict[tuple[str, str], list[str]] = {group: [] for group in groups}
+    before = watch.scrape()
+    for speaker, what, defense in events:
+        if what == "label":
+            watch.monitor.labelled("wrong", defense=defense, groups=SPEAKERS[speaker], speaker=speaker)
+        else:
+            watch.decided(decision(what), speaker, defense)
+            for group in SPEAKERS[speaker].items():
+                waiting[group].append(speaker)
+        after = watch.scrape()
+        for group in groups:
+            if of_group(before, *group) != of_group(after, *group):
+                assert len(waiting[group]) >= k
+                assert len(set(waiting[group])) >= m
+                seen = sum(
+                    value - before[key]
+                    for key, value in of_group(after, *group).items()
+                    if key[0] == "evenvoice_group_commands_total"
+                )
+                assert seen == len(waiting[group])
+                waiting[group] = []
+        before = after
+
+
+@settings(max_examples=15, deadline=None)
+@given(events)
+def test_with_nothing_held_back_every_attribute_adds_up_to_the_total(events: list[tuple[str, Any, str]]) -> None:
+    watch = Watch(1, 1)
+    said = [(speaker, what, defense) for speaker, what, defense in events if what != "label"]
+    for speaker, what, defense in said:
+        watch.decided(decision(what), speaker, defense)
+    outcomes = Counter(str(OUTCOME_OF[what]) for _, what, _ in said)
+    for outcome, count in outcomes.items():
+        assert watch.total("evenvoice_commands_total", outcome=outcome) == count
+        for attribute in VOCABULARY:
+            assert watch.total("evenvoice_group_commands_total", attribute=attribute, outcome=outcome) == count
+    by_cell = Counter((SPEAKERS[speaker]["gender"], defense) for speaker, _, defense in said)
+    for (gender, defense), count in by_cell.items():
+        found = watch.total("evenvoice_group_commands_total", attribute="gender", group=gender, defense=defense)
+        assert found == count
+
+
+def test_the_total_is_counted_at_once_while_the_groups_wait() -> None:
+    watch = Watch(10, 3)
+    watch.decided(decision(), "s0")
+    assert watch.total("evenvoice_commands_total") == 1
+    assert watch.total("evenvoice_group_commands_total") == 0
+
+
+def test_labels_wait_for_commands_and_come_with_them() -> None:
+    watch = Watch(2, 2)
+    for speaker in ("s0", "s2", "s4", "s6"):  # all of them north
+        watch.monitor.labelled("rejected", defense="none", groups=SPEAKERS[speaker], speaker=speaker)
+    assert watch.total("evenvoice_group_labelled_total") == 0
+    watch.decided(decision(), "s0")
+    assert watch.total("evenvoice_group_labelled_total") == 0
+    watch.decided(decision(), "s2")
+    assert watch.total("evenvoice_group_labelled_total", attribute="accent", group="north", result="rejected") == 4
+
+
+def test_rejection_scores_are_the_mean_of_what_eq_2_makes_of_each_decision() -> None:
+    rng = np.random.default_rng(0)
+    confidence, p = rng.uniform(0.2, 1.0, 50), np.append(rng.uniform(0.0, 1.0, 48), [0.0005, 1.0])
+    watch = Watch(1, 1)
+    for value in confidence:
+        watch.decided(
+            decision(confidence=float(value), certificate=Certificate(defense="neural_rejection")),
+            "s0",
+            "neural_rejection",
+        )
+    for value in p:
+        watch.decided(smoothed(float(value)), "s0", "smoothing")
+    for defense, mean in (
+        ("neural_rejection", (1 - confidence).mean()),
+        ("smoothing", np.maximum(p - 0.001, 0).mean()),
+    ):
+        for attribute in VOCABULARY:
+            labels = {"attribute": attribute, "defense": defense}
+            count = watch.total("evenvoice_rejection_score_count", **labels)
+            assert count == 50
+            assert watch.total("evenvoice_rejection_score_sum", **labels) / count == pytest.approx(mean)
+
+
+def test_the_plain_network_and_clips_that_were_not_heard_have_no_score() -> None:
+    watch = Watch(1, 1)
+    watch.decided(decision(), "s0")
+    watch.decided(abstention(Reason.NO_SPEECH, ""), "s0", "smoothing")
+    assert watch.total("evenvoice_rejection_score_count") == 0
+    assert watch.total("evenvoice_group_commands_total", attribute="accent", outcome="bad_input") == 1
+
+
+def test_draws_are_counted_by_group() -> None:
+    watch = Watch(1, 1)
+    watch.decided(smoothed(0.1, draws=100), "s0", "smoothing")
+    watch.decided(smoothed(0.1, draws=40), "s2", "smoothing")
+    labels = {"attribute": "accent", "group": "north"}
+    assert watch.total("evenvoice_smoothing_draws_sum", **labels) == 140
+    assert watch.total("evenvoice_smoothing_draws_count", **labels) == 2
+
+
+def test_commands_of_nobody_in_particular_are_undeclared() -> None:
+    watch = Watch(3, 3)
+    for _ in range(3):
+        watch.decided(decision(), None)
+    assert watch.total("evenvoice_group_commands_total", attribute="accent", group="undeclared") == 3
+
+
+def test_seconds_are_counted_by_defense_and_stage() -> None:
+    watch = Watch(10, 3)
+    watch.monitor.times(defense="smoothing", total=0.25, stages={"decode": 0.05, "decide": 0.125})
+    assert watch.total("evenvoice_decision_seconds_sum", defense="smoothing") == 0.25
+    assert watch.total("evenvoice_stage_seconds_sum", stage="decide") == 0.125
+    assert watch.total("evenvoice_stage_seconds_count", stage="queue") == 0

@@ -1,0 +1,174 @@
+"""The report as tables: every figure of the audit, in its place."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from monitoring.audit import (
+    AttributeResult,
+    AuditReport,
+    AuditSettings,
+    DefenseResult,
+    Estimate,
+    FalseAcceptance,
+    GapResult,
+    GroupResult,
+    Unheard,
+)
+from monitoring.parity import Verdict
+from monitoring.report import overview, to_markdown
+from recognizer.defense import DefenseName
+
+
+def group(name: str, accuracy: float, rejection: float, score: float | None, speakers: int = 24) -> GroupResult:
+    return GroupResult(
+        group=name,
+        speakers=speakers,
+        clips=10 * speakers,
+        accuracy=Estimate(mean=accuracy, lower=accuracy - 0.01, upper=accuracy + 0.01),
+        rejection=Estimate(mean=rejection, lower=None, upper=None),
+        auc_fpr=None if score is None else Estimate(mean=score, lower=0.0, upper=1.0),
+    )
+
+
+def gap(metric: str, value: float, verdict: Verdict, *, compared: bool) -> GapResult:
+    return GapResult(
+        metric=metric,
+        value=value,
+        compared=("north", "south") if compared else (),
+        value_compared=value if compared else None,
+        lower=value - 0.011 if compared else None,
+        upper=value + 0.013 if compared else None,
+        verdict=verdict,
+        too_small=("west",) if compared else ("north", "south", "west"),
+        highest="north",
+        lowest="south",
+    )
+
+
+def result(defense: DefenseName, score: float | None, gaps: tuple[GapResult, ...], others: int | None) -> DefenseResult:
+    return DefenseResult(
+        defense=defense,
+        overall=group("all", 0.8125, 0.125, score, 50),
+        attributes=(
+            AttributeResult(
+                attribute="accent",
+                groups=(
+                    group("north", 0.9, 0.0625, score),
+                    group("south", 0.7, 0.1875, score),
+                    group("west", 0.6, 0.5, score, 2),
+                ),
+                gaps=gaps,
+            ),
+        ),
+        not_commands=None if others is None else FalseAcceptance(clips=40, accepted=others),
+    )
+
+
+@pytest.fixture
+def report() -> AuditReport:
+    plain = (
+        gap("rejection", 0.125, Verdict.DISPARITY, compared=True),
+        gap("accuracy", 0.2, Verdict.INSUFFICIENT, compared=False),
+    )
+    defended = (gap("auc_fpr", 0.0345, Verdict.EQUIVALENT, compared=True), *plain)
+    return AuditReport(
+        created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        evenvoice_version="0.1.0",
+        bundle_name="tones",
+        bundle_version="sha256:" + "a" * 64,
+        manifest="manifest.csv",
+        fingerprint="sha256:" + "b" * 64,
+        clips=540,
+        speakers=50,
+        settings=AuditSettings(seed=17),
+        defenses=(
+            result(DefenseName.NONE, None, plain, 7),
+            result(DefenseName.SMOOTHING, 0.0421, defended, None),
+        ),
+        unheard=(Unheard(clip="a/b/c.wav", why="the clip's peak is below -60 dBFS"),),
+    )
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """The Markdown tables of a page, as rows of cells without the rule."""
+    blocks = re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE)
+    split = [[[c.strip() for c in line.strip("|").split("|")] for line in block.splitlines()] for block in blocks]
+    return [[rows[0], *rows[2:]] for rows in split]
+
+
+def test_the_page_says_what_was_audited_with_what(report: AuditReport) -> None:
+    page = to_markdown(report)
+    for words in ("tones", report.bundle_version, report.fingerprint, "manifest.csv", "540 clips of 50 speakers",
+                  "seed 17", "2026-01-02T03:04:05", "tolerance of 0.05", "at least 20 speakers", "95%"):  # fmt: skip
+        assert words in page
+
+
+def test_every_table_of_the_page_is_whole(report: AuditReport) -> None:
+    found = tables(to_markdown(report))
+    assert len(found) == 3  # all, by accent, gaps
+    for rows in found:
+        assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_the_page_has_a_row_for_every_group_and_defense(report: AuditReport) -> None:
+    _, by_accent, _ = tables(to_markdown(report))
+    cells = {(row[0], row[1]): row for row in by_accent[1:]}
+    assert set(cells) == {(g, d) for g in ("north", "south", "west") for d in ("none", "smoothing")}
+    assert cells["south", "smoothing"][2:4] == ["24", "240"]
+    assert cells["south", "smoothing"][4].startswith("0.700 [0.690, 0.710]")
+    assert "0.0421" in cells["south", "smoothing"]
+    assert "0.0421" not in cells["south", "none"]
+    assert cells["west", "none"][2:4] == ["2", "20"]  # small groups are shown, never dropped
+
+
+def test_the_page_tells_how_many_other_sounds_were_accepted(report: AuditReport) -> None:
+    everyone, _, _ = tables(to_markdown(report))
+    assert [row[-1] for row in everyone[1:]] == ["7 of 40", "none heard"]
+
+
+def test_the_page_gives_each_gap_its_interval_and_verdict(report: AuditReport) -> None:
+    *_, gaps = tables(to_markdown(report))
+    (row,) = (row for row in gaps if row[0] == "accent: AUC_FPR")
+    assert row[1:] == ["smoothing", "0.034", "0.034", "[0.024, 0.048]", "2 of 3", "equivalent"] or row[1:] == [
+        "smoothing", "0.035", "0.035", "[0.024, 0.048]", "2 of 3", "equivalent",
+    ]  # fmt: skip
+    (row, _) = (row for row in gaps if row[0] == "accent: accuracy")
+    assert row[1:] == ["none", "0.200", "-", "-", "0 of 3", "insufficient"]
+    assert len(gaps) - 1 == 5
+
+
+def test_the_page_names_the_clips_that_could_not_be_heard(report: AuditReport) -> None:
+    assert "a/b/c.wav: the clip's peak is below -60 dBFS" in to_markdown(report)
+    assert "could not be heard" not in to_markdown(report.model_copy(update={"unheard": ()}))
+
+
+def test_the_overview_has_every_group_and_every_defenses_figures(report: AuditReport) -> None:
+    everyone, by_accent, gaps = overview(report)
+    assert by_accent.title == "By accent"
+    (row,) = everyone.rows
+    text = " ".join(row)
+    assert row[0] == "all"
+    assert text.count("12.5") == text.count("81.2") == 2  # both defenses' false rejections and accuracy
+    assert text.count("0.0421") == 1  # the plain network has no AUC_FPR
+    assert [row[0] for row in by_accent.rows] == ["north", "south", "west"]
+    assert [row[1] for row in by_accent.rows] == ["24", "24", "2"]
+    cells = {row[0]: [" ".join(cell.split()) for cell in row[1:]] for row in gaps.rows}
+    assert set(cells) == {"accent: AUC_FPR", "accent: false rejections", "accent: accuracy"}
+    assert cells["accent: AUC_FPR"][0] == "-"
+    assert cells["accent: AUC_FPR"][1].endswith("equivalent")
+    assert cells["accent: false rejections"] == ["0.125 [0.114, 0.138] disparity"] * 2
+    assert cells["accent: accuracy"] == ["0.200 insufficient"] * 2
+
+
+def test_the_overview_fits_a_terminal_of_eighty_columns(report: AuditReport) -> None:
+    for grid in overview(report):
+        assert {len(row) for row in grid.rows} == {len(grid.columns)}
+        out = StringIO()
+        Console(file=out, width=80).print(grid.to_rich())
+        assert "…" not in out.getvalue()

@@ -1,0 +1,159 @@
+"""Fitting neural rejection: on which clips, with folds that keep speakers together, and what can't be fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from recognizer.manifest import Manifest
+from recognizer.network import M5, Architecture
+from training.dataset import ClipSet
+from training.rejection import (
+    ENOUGH,
+    RejectionError,
+    choose_clips,
+    export_machine,
+    features_of,
+    fit_pipeline,
+    fit_rejection,
+)
+
+
+def clip_set(targets: list[int], samples: int = 600) -> ClipSet:
+    """Noise that is louder at the start, the end or the middle as the target says; 6 speakers."""
+    draw = torch.Generator().manual_seed(0)
+    waveforms = 0.05 * torch.randn(len(targets), samples, generator=draw)
+    third = samples // 3
+    for row, target in zip(waveforms, targets, strict=True):
+        row[target * third : (target + 1) * third] *= 6
+    table = pd.DataFrame({"path": [f"{i}.wav" for i in range(len(targets))]})
+    table["speaker"] = [f"s{i // 3 % 6}" for i in range(len(targets))]
+    return ClipSet(waveforms, torch.tensor(targets), Manifest(table, ()))
+
+
+def blobs(clips: int = 120, labels: int = 3) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    rng = np.random.default_rng(0)
+    targets = np.arange(clips) % labels
+    return rng.normal(size=(labels, 5))[targets] * 2 + rng.normal(size=(clips, 5)), targets
+
+
+SPEAKERS = [f"s{i // 3 % 6}" for i in range(120)]
+
+
+# Which clips
+
+
+def test_held_out_clips_are_taken_where_every_label_has_enough() -> None:
+    training, held_out = clip_set([0, 1, 2]), clip_set([0, 1, 2] * ENOUGH)
+    assert choose_clips(training, held_out, 3) == (held_out, f"{3 * ENOUGH} held-out clips")
+
+
+def test_one_clip_too_few_of_one_label_and_the_training_clips_are_taken() -> None:
+    training, held_out = clip_set([0, 1, 2]), clip_set(([0, 1, 2] * ENOUGH)[:-1])
+    chosen, words = choose_clips(training, held_out, 3)
+    assert chosen is training
+    assert words == f"3 training clips (of some label only {ENOUGH - 1} clips were held out)"
+
+
+def test_a_label_without_held_out_clips_counts() -> None:
+    training, held_out = clip_set([0, 1, 2]), clip_set([0, 1] * 50)
+    assert choose_clips(training, held_out, 3)[0] is training
+
+
+def test_features_are_the_networks_penultimate_ones_in_evaluation_mode() -> None:
+    torch.manual_seed(0)
+    network = M5(Architecture(labels=3, width=4, last_width=6, stride=1)).train()
+    clips = clip_set([0, 1, 2] * 100)  # more than a batch
+    features = features_of(network, clips)
+    assert features.shape == (300, 6)
+    assert features.dtype == np.float64
+    with torch.inference_mode():
+        np.testing.assert_allclose(features, network.eval().features(clips.waveforms), atol=1e-5)
+
+
+# Fitting
+
+
+def test_folds_keep_a_speaker_together_and_test_every_clip_once() -> None:
+    features, targets = blobs()
+    splits = fit_pipeline(features, targets, SPEAKERS).cv
+    assert len(splits) == 5
+    assert sorted(np.concatenate([left_out for _, left_out in splits])) == list(range(120))
+    for kept, left_out in splits:
+        assert not {SPEAKERS[i] for i in kept} & {SPEAKERS[i] for i in left_out}
+        assert set(targets[kept]) == {0, 1, 2}
+
+
+def test_two_speakers_are_two_folds() -> None:
+    features, targets = blobs()
+    assert len(fit_pipeline(features, targets, [f"s{i // 60}" for i in range(120)]).cv) == 2
+
+
+def test_fitting_repeats_itself() -> None:
+    features, targets = blobs()
+    np.random.seed(1)  # noqa: NPY002
+    one = export_machine(fit_pipeline(features, targets, SPEAKERS)).tensors()
+    np.random.seed(2)  # noqa: NPY002
+    two = export_machine(fit_pipeline(features, targets, SPEAKERS)).tensors()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name])
+
+
+def test_a_vector_that_supports_several_classes_is_stored_once() -> None:
+    features, targets = blobs()
+    machine = export_machine(fit_pipeline(features, targets, SPEAKERS))
+    assert len(np.unique(machine.support, axis=0)) == len(machine.support) <= 120
+    assert (machine.dual != 0).any(dim=0).all()
+    assert all(tensor.dtype == torch.float64 for tensor in machine.tensors().values())
+
+
+def test_a_clip_that_stands_twice_does_not_change_the_scores_exported() -> None:
+    features, targets = blobs(60)
+    fitted = fit_pipeline(np.repeat(features, 2, axis=0), np.repeat(targets, 2), SPEAKERS)
+    scores = export_machine(fitted).scores(torch.from_numpy(features))
+    expected = fitted.calibrated_classifiers_[0].estimator.decision_function(features)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_a_feature_that_never_changes_is_no_trouble() -> None:
+    features, targets = blobs()
+    features[:, 2] = 7.0
+    fitted = fit_pipeline(features, targets, SPEAKERS)
+    probabilities = export_machine(fitted).probabilities(torch.from_numpy(features))
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(features), atol=1e-6)
+
+
+def test_a_machine_fitted_on_clips_knows_them() -> None:
+    torch.manual_seed(0)
+    network = M5(Architecture(labels=3, width=8, last_width=16, stride=1)).eval()
+    clips = clip_set([0, 1, 2] * 30)
+    machine = fit_rejection(network, clips)
+    assert machine.fits(labels=3, features=16)
+    features = torch.from_numpy(features_of(network, clips))
+    sklearns = fit_pipeline(features.numpy(), clips.targets.numpy(), clips.manifest.table["speaker"].tolist())
+    np.testing.assert_allclose(machine.probabilities(features), sklearns.predict_proba(features.numpy()), atol=1e-6)
+
+
+# What can't be fitted
+
+
+def test_two_labels_are_too_few() -> None:
+    features, targets = blobs(labels=2)
+    with pytest.raises(RejectionError, match="at least 3 labels; add an `unknown` class"):
+        fit_pipeline(features, targets, SPEAKERS)
+
+
+def test_one_speaker_is_too_few() -> None:
+    features, targets = blobs()
+    with pytest.raises(RejectionError, match="at least 2 speakers"):
+        fit_pipeline(features, targets, ["s"] * 120)
+
+
+def test_a_label_of_one_speaker_only_can_not_be_calibrated() -> None:
+    features, targets = blobs()
+    speakers = ["alone" if target == 1 else speaker for target, speaker in zip(targets, SPEAKERS, strict=True)]
+    with pytest.raises(RejectionError, match="clips of one speaker only"):
+        fit_pipeline(features, targets, speakers)
