@@ -71,7 +71,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
     app.add_exception_handler(Exception, problems.on_unexpected)
 
-    @app.post("/v1/commands", responses=_ERRORS, openapi_extra=_COMMAND_BODY)
+    @app.post("/v1/commands", tags=["commands"], responses=_ERRORS, openapi_extra=_COMMAND_BODY)
     async def decide_command(
         request: Request,
         speaker: Annotated[str | None, Query(max_length=64)] = None,
@@ -84,7 +84,7 @@ def create_app() -> FastAPI:
             reader, speaker=fields.get("speaker", speaker) or None, defense=fields.get("defense", defense) or None
         )
 
-    @app.post("/v1/commands/{request_id}/label", responses={**_ERRORS, 404: _PROBLEM, 409: _PROBLEM})
+    @app.post("/v1/commands/{request_id}/label", tags=["commands"], responses={**_ERRORS, 404: _PROBLEM, 409: _PROBLEM})
     async def label_command(
         request_id: Annotated[uuid.UUID, Path(description="of the decision")], body: LabelRequest
     ) -> LabelResponse:

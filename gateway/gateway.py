@@ -93,6 +93,7 @@ class Gateway:
         except (UnknownSpeaker, UnknownDefense) as error:
             raise problems.UnknownName(str(error)) from None
         if self._pending >= self._max_pending:
+            self._monitor.refused(Reason.OVERLOADED)
             raise problems.Overloaded(f"{self._pending} commands are under way; try again")
         self._pending += 1
         try:

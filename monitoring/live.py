@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from monitoring.counters import Counters, LabelResult
 from monitoring.release import ReleaseGate
 from monitoring.scores import rejection_score
-from recognizer.decision import UNKNOWN, Decision, Outcome
+from recognizer.decision import OUTCOME_OF, UNKNOWN, Decision, Outcome, Reason
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,15 @@ def label_result(said: str | None, true_command: str) -> LabelResult:
 
 
 class LiveMonitor:
-    """Counts decisions at once, and by group in lots."""
+    """Counts decisions at once, and by group in lots: decisions and labels each in lots of their own."""
 
     def __init__(self, counters: Counters, *, release_commands: int = 10, release_speakers: int = 3) -> None:
         self._counters = counters
-        self._gate: ReleaseGate[tuple[str, str], Decided | Labelled] = ReleaseGate(
-            commands=release_commands, speakers=release_speakers
+        self._decisions: ReleaseGate[tuple[str, str], Decided] = ReleaseGate(
+            observations=release_commands, speakers=release_speakers
+        )
+        self._labels: ReleaseGate[tuple[str, str], Labelled] = ReleaseGate(
+            observations=release_commands, speakers=release_speakers
         )
 
     def decided(self, decision: Decision, *, defense: str, groups: Mapping[str, str], speaker: str | None) -> None:
@@ -61,14 +64,29 @@ class LiveMonitor:
         """
         self._counters.commands.labels(decision.outcome, decision.reason).inc()
         certificate = decision.certificate
-        observation = Decided(
-            defense, decision.outcome, rejection_score(decision), certificate.draws if certificate else None
+        of_defense = decision.outcome in (Outcome.ACCEPTED, Outcome.REJECTED)
+        seen = Decided(
+            defense,
+            decision.outcome,
+            score=rejection_score(decision) if of_defense else None,
+            draws=certificate.draws if certificate else None,
         )
-        self._offer(observation, groups, speaker or uuid.uuid4().hex)
+        speaker = speaker or uuid.uuid4().hex
+        for attribute, group in groups.items():
+            for released in self._decisions.offer((attribute, group), seen, speaker=speaker):
+                self._count_decision(attribute, group, released)
 
     def labelled(self, result: LabelResult, *, defense: str, groups: Mapping[str, str], speaker: str | None) -> None:
         """Count a label; the caller makes sure that it is the decision's first."""
-        self._offer(Labelled(defense, result), groups, speaker or "")
+        speaker = speaker or uuid.uuid4().hex
+        for attribute, group in groups.items():
+            for released in self._labels.offer((attribute, group), Labelled(defense, result), speaker=speaker):
+                labels = (attribute, group, released.defense, self._counters.model)
+                self._counters.group_labelled.labels(*labels, released.result).inc()
+
+    def refused(self, reason: Reason) -> None:
+        """Count a command that was turned away before anything was decided."""
+        self._counters.commands.labels(OUTCOME_OF[reason], reason).inc()
 
     def times(self, *, defense: str, total: float, stages: Mapping[str, float]) -> None:
         """Count the seconds of a decision and of its stages."""
@@ -76,17 +94,8 @@ class LiveMonitor:
         for stage, seconds in stages.items():
             self._counters.stage_seconds.labels(stage).observe(seconds)
 
-    def _offer(self, observation: Decided | Labelled, groups: Mapping[str, str], speaker: str) -> None:
-        is_command = isinstance(observation, Decided)
-        for attribute, group in groups.items():
-            for released in self._gate.offer((attribute, group), observation, speaker=speaker, is_command=is_command):
-                self._count(attribute, group, released)
-
-    def _count(self, attribute: str, group: str, seen: Decided | Labelled) -> None:
+    def _count_decision(self, attribute: str, group: str, seen: Decided) -> None:
         counters, labels = self._counters, (attribute, group, seen.defense, self._counters.model)
-        if isinstance(seen, Labelled):
-            counters.group_labelled.labels(*labels, seen.result).inc()
-            return
         counters.group_commands.labels(*labels, seen.outcome).inc()
         if seen.score is not None:
             counters.rejection_score.labels(*labels).observe(seen.score)

@@ -37,7 +37,8 @@ class Grid:
 
     def to_markdown(self) -> str:
         rule = "|".join(["---"] + ["--:"] * (len(self.columns) - 1))
-        head, *body = ("| " + " | ".join(row) + " |" for row in (self.columns, *self.rows))
+        rows = ([cell.replace("|", "\\|") for cell in row] for row in (self.columns, *self.rows))
+        head, *body = ("| " + " | ".join(row) + " |" for row in rows)
         return "\n".join((f"**{self.title}**", "", head, f"|{rule}|", *body, ""))
 
 

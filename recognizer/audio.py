@@ -156,7 +156,8 @@ def decode(data: bytes, wanted: AudioFormat, *, formats: frozenset[str] = SERVED
             samples = file.read(frames=limit, dtype="float32", always_2d=True)
             rate = file.samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise BrokenAudio(f"the {container} file can't be decoded: {error}") from error
+        why = error.error_string if isinstance(error, soundfile.LibsndfileError) else "it ends too early"
+        raise BrokenAudio(f"the {container} file can't be decoded: {why}") from error
     return _finish(samples, rate, wanted)
 
 

@@ -32,6 +32,7 @@ from recognizer.smoothing import RandomizedSmoothing
 
 SCHEMA: Literal["evenvoice.bundle/1"] = "evenvoice.bundle/1"
 MANIFEST, SUMS = "bundle.json", "SHA256SUMS"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,62}$"
 _SUM_LINES = re.compile(r"([0-9a-f]{64}  [^\n]+\n)+")
 
 
@@ -105,7 +106,7 @@ class BundleManifest(_Model):
     """`bundle.json`."""
 
     schema_: Literal["evenvoice.bundle/1"] = Field(default=SCHEMA, alias="schema")
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    name: str = Field(pattern=NAME_PATTERN)
     created_at: datetime
     evenvoice_version: str
     labels: tuple[str, ...] = Field(min_length=2)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 TONES = {"go": 300.0, "left": 700.0, "right": 1500.0}
 """Command -> Hertz of the tone that says it."""
 ACCENTS, GENDERS = ("north", "south"), ("female", "male")
-TAKES = 6  # 4 speakers x 6 takes are enough held-out clips to fit neural rejection on
+TAKES = 6
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recognizer.audio import AudioFormat
 from recognizer.bundle import (
+    NAME_PATTERN,
     AudioSpec,
     BundleManifest,
     DataSpec,
@@ -43,7 +44,7 @@ class BuildSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "evenvoice"
+    name: str = Field(default="evenvoice", pattern=NAME_PATTERN)
     recipe: Recipe = Recipe()
     sigma: float = Field(default=0.02, gt=0)
     """RS and its network's noise augmentation, raw amplitude."""

@@ -19,8 +19,8 @@ from recognizer.neural_rejection import SupportVectorMachine
 from training.dataset import ClipSet
 
 FOLDS = 5
-ENOUGH = 20
-"""Held-out clips of every label from which on the machine is fitted on held-out clips only."""
+ENOUGH_CLIPS, ENOUGH_SPEAKERS = 20, 20
+"""Held-out clips of every label, and held-out speakers, from which on the machine is fitted on held-out clips only."""
 
 Features = npt.NDArray[np.float64]
 
@@ -39,15 +39,19 @@ def features_of(network: M5, clips: ClipSet) -> Features:
 
 
 def choose_clips(training: ClipSet, held_out: ClipSet, labels: int) -> tuple[ClipSet, str]:
-    """The clips to fit on: those held out from the network where there are enough of each label, else its own.
+    """The clips to fit on: those held out from the network where there are enough of them, else its own.
+
+    A machine fitted on few held-out speakers is theirs alone, and turns everybody else away.
 
     Returns:
         The clips, and the words for the bundle.
     """
     fewest = int(torch.bincount(held_out.targets, minlength=labels).min())
-    if fewest >= ENOUGH:
-        return held_out, f"{len(held_out)} held-out clips"
-    return training, f"{len(training)} training clips (of some label only {fewest} clips were held out)"
+    speakers = int(held_out.manifest.table["speaker"].nunique())
+    if fewest >= ENOUGH_CLIPS and speakers >= ENOUGH_SPEAKERS:
+        return held_out, f"{len(held_out)} held-out clips of {speakers} speakers"
+    why = f"held out were {speakers} speakers, and of some label {fewest} clips"
+    return training, f"{len(training)} training clips ({why})"
 
 
 def fit_pipeline(

@@ -44,7 +44,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of the user's ends in one line and exit code 1, not in a traceback."""
     try:
-        sys.exit(cli.main(standalone_mode=False))  # the code of ctx.exit, or None where a command just ends
+        code = cli.main(prog_name="evenvoice", standalone_mode=False)
+        sys.exit(code)  # that of ctx.exit, or None where a command just ends
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -128,7 +128,6 @@ def test_a_bad_clip_is_a_problem_that_holds_the_robot(door: Door, clip: bytes, s
     assert door.rows == []
 
 
-@pytest.mark.xfail(strict=True, reason="recognizer.audio puts libsndfile's name of the object into BrokenAudio")
 def test_a_problem_tells_no_address_in_the_servers_memory(door: Door) -> None:
     detail = assert_problem(door.decide(encoded(tone())[:20]), 422)["detail"]
     assert "0x" not in detail

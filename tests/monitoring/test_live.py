@@ -20,6 +20,7 @@ SPEAKERS = {
     f"s{i}": {"accent": ("north", "south")[i % 2], "gender": ("female", "male", "undeclared")[i % 3]} for i in range(9)
 }
 REASONS = (Reason.OK, Reason.LOW_CONFIDENCE, Reason.SMOOTHING_TIE, Reason.NOT_A_COMMAND)
+COMMANDS, LABELS = "evenvoice_group_commands_total", "evenvoice_group_labelled_total"
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -95,27 +96,28 @@ events = st.lists(
 def test_an_onlooker_never_sees_a_change_made_by_too_few(events: list[tuple[str, Any, str]], k: int, m: int) -> None:
     watch = Watch(k, m)
     groups = {(a, g) for who in SPEAKERS.values() for a, g in who.items()}
-    waiting: dict[tuple[str, str], list[str]] = {group: [] for group in groups}
+    waiting: dict[tuple[str, str, str], list[str]] = {(*g, name): [] for g in groups for name in (COMMANDS, LABELS)}
     before = watch.scrape()
     for speaker, what, defense in events:
         if what == "label":
             watch.monitor.labelled("wrong", defense=defense, groups=SPEAKERS[speaker], speaker=speaker)
         else:
             watch.decided(decision(what), speaker, defense)
-            for group in SPEAKERS[speaker].items():
-                waiting[group].append(speaker)
+        name = LABELS if what == "label" else COMMANDS
+        for group in SPEAKERS[speaker].items():
+            waiting[(*group, name)].append(speaker)
         after = watch.scrape()
         for group in groups:
-            if of_group(before, *group) != of_group(after, *group):
-                assert len(waiting[group]) >= k
-                assert len(set(waiting[group])) >= m
-                seen = sum(
-                    value - before[key]
-                    for key, value in of_group(after, *group).items()
-                    if key[0] == "evenvoice_group_commands_total"
-                )
-                assert seen == len(waiting[group])
-                waiting[group] = []
+            changed = {key[0] for key, value in of_group(after, *group).items() if value != before[key]}
+            for counter in (COMMANDS, LABELS):
+                lot = waiting[(*group, counter)]
+                steps = [v - before[key] for key, v in of_group(after, *group).items() if key[0] == counter]
+                if counter in changed:
+                    assert len(lot) >= k
+                    assert len(set(lot)) >= m
+                    assert sum(steps) == len(lot)
+                    waiting[(*group, counter)] = []
+            assert changed == set() or changed & {COMMANDS, LABELS}  # no histogram moves by itself
         before = after
 
 
@@ -144,15 +146,27 @@ def test_the_total_is_counted_at_once_while_the_groups_wait() -> None:
     assert watch.total("evenvoice_group_commands_total") == 0
 
 
-def test_labels_wait_for_commands_and_come_with_them() -> None:
-    watch = Watch(2, 2)
+def test_one_label_among_many_commands_is_not_seen_until_there_are_enough_labels() -> None:
+    watch = Watch(4, 2)
     for speaker in ("s0", "s2", "s4", "s6"):  # all of them north
+        watch.decided(decision(), speaker)
+    assert watch.total(COMMANDS, attribute="accent", group="north") == 4
+    for speaker, seen in (("s0", 0), ("s2", 0), ("s0", 0), ("s2", 4)):
         watch.monitor.labelled("rejected", defense="none", groups=SPEAKERS[speaker], speaker=speaker)
-    assert watch.total("evenvoice_group_labelled_total") == 0
-    watch.decided(decision(), "s0")
-    assert watch.total("evenvoice_group_labelled_total") == 0
-    watch.decided(decision(), "s2")
-    assert watch.total("evenvoice_group_labelled_total", attribute="accent", group="north", result="rejected") == 4
+        assert watch.total(LABELS, attribute="accent", group="north", result="rejected") == seen
+
+
+def test_a_decision_that_came_too_late_says_nothing_of_the_defense() -> None:
+    watch = Watch(1, 1)
+    watch.decided(smoothed(0.5).but_abstain(Reason.DEADLINE, "no decision within 10 ms"), "s0", "smoothing")
+    assert watch.total(COMMANDS, attribute="gender", outcome="service") == 1
+    assert watch.total("evenvoice_rejection_score_count", attribute="gender") == 0
+
+
+def test_a_refused_command_is_counted() -> None:
+    watch = Watch(1, 1)
+    watch.monitor.refused(Reason.OVERLOADED)
+    assert watch.total("evenvoice_commands_total", outcome="service", reason="overloaded") == 1
 
 
 def test_rejection_scores_are_the_mean_of_what_eq_2_makes_of_each_decision() -> None:

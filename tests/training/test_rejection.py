@@ -12,7 +12,8 @@ from recognizer.manifest import Manifest
 from recognizer.network import M5, Architecture
 from training.dataset import ClipSet
 from training.rejection import (
-    ENOUGH,
+    ENOUGH_CLIPS,
+    ENOUGH_SPEAKERS,
     RejectionError,
     choose_clips,
     export_machine,
@@ -22,15 +23,15 @@ from training.rejection import (
 )
 
 
-def clip_set(targets: list[int], samples: int = 600) -> ClipSet:
-    """Noise that is louder at the start, the end or the middle as the target says; 6 speakers."""
+def clip_set(targets: list[int], samples: int = 600, speakers: int = 6) -> ClipSet:
+    """Noise that is louder at the start, the end or the middle as the target says."""
     draw = torch.Generator().manual_seed(0)
     waveforms = 0.05 * torch.randn(len(targets), samples, generator=draw)
     third = samples // 3
     for row, target in zip(waveforms, targets, strict=True):
         row[target * third : (target + 1) * third] *= 6
     table = pd.DataFrame({"path": [f"{i}.wav" for i in range(len(targets))]})
-    table["speaker"] = [f"s{i // 3 % 6}" for i in range(len(targets))]
+    table["speaker"] = [f"s{i // 3 % speakers}" for i in range(len(targets))]
     return ClipSet(waveforms, torch.tensor(targets), Manifest(table, ()))
 
 
@@ -46,21 +47,26 @@ SPEAKERS = [f"s{i // 3 % 6}" for i in range(120)]
 # Which clips
 
 
-def test_held_out_clips_are_taken_where_every_label_has_enough() -> None:
-    training, held_out = clip_set([0, 1, 2]), clip_set([0, 1, 2] * ENOUGH)
-    assert choose_clips(training, held_out, 3) == (held_out, f"{3 * ENOUGH} held-out clips")
+def test_held_out_clips_are_taken_where_there_are_enough_of_every_label_and_speakers() -> None:
+    training, held_out = clip_set([0, 1, 2]), clip_set([0, 1, 2] * ENOUGH_CLIPS, speakers=ENOUGH_SPEAKERS)
+    words = f"{3 * ENOUGH_CLIPS} held-out clips of {ENOUGH_SPEAKERS} speakers"
+    assert choose_clips(training, held_out, 3) == (held_out, words)
 
 
-def test_one_clip_too_few_of_one_label_and_the_training_clips_are_taken() -> None:
-    training, held_out = clip_set([0, 1, 2]), clip_set(([0, 1, 2] * ENOUGH)[:-1])
+@pytest.mark.parametrize(
+    "held_out",
+    [
+        clip_set(([0, 1, 2] * ENOUGH_CLIPS)[:-1], speakers=ENOUGH_SPEAKERS),
+        clip_set([0, 1, 2] * ENOUGH_CLIPS, speakers=ENOUGH_SPEAKERS - 1),
+        clip_set([0, 1] * 50, speakers=ENOUGH_SPEAKERS),
+    ],
+    ids=["a clip too few of one label", "a speaker too few", "a label without clips"],
+)
+def test_with_too_little_held_out_the_training_clips_are_taken_and_the_bundle_says_why(held_out: ClipSet) -> None:
+    training = clip_set([0, 1, 2])
     chosen, words = choose_clips(training, held_out, 3)
     assert chosen is training
-    assert words == f"3 training clips (of some label only {ENOUGH - 1} clips were held out)"
-
-
-def test_a_label_without_held_out_clips_counts() -> None:
-    training, held_out = clip_set([0, 1, 2]), clip_set([0, 1] * 50)
-    assert choose_clips(training, held_out, 3)[0] is training
+    assert words.startswith("3 training clips (held out were ")
 
 
 def test_features_are_the_networks_penultimate_ones_in_evaluation_mode() -> None:
