@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-SPEECH ?= ../shared/data
 REAL := runs/real-speech
 
 .DEFAULT_GOAL := help
@@ -17,7 +16,8 @@ $(STAMP): pyproject.toml
 	@echo "Installing evenvoice into $(VENV) (a few minutes the first time) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[demo,dev]'
 	@touch $(STAMP)
 
@@ -34,6 +34,7 @@ lint: $(STAMP) ## Check style and types.
 	$(BIN)/mypy
 
 real-speech: $(STAMP) ## Train and audit on real digits; SPEECH=folder with fsdd, kokoro20, speech_commands_mini, duke_digits.
+	@test -f "$(SPEECH)/duke_digits/manifest.csv" || { echo "Say where the corpora lie: make real-speech SPEECH=FOLDER"; exit 1; }
 	$(BIN)/evenvoice corpus own $(SPEECH)/fsdd/manifest.csv $(SPEECH)/kokoro20/manifest.csv \
 		$(SPEECH)/speech_commands_mini/manifest.csv $(SPEECH)/duke_digits/manifest.csv \
 		--columns command=label --commands digits --others drop --native-from native \
@@ -43,7 +44,7 @@ real-speech: $(STAMP) ## Train and audit on real digits; SPEECH=folder with fsdd
 	$(BIN)/evenvoice audit run --bundle $(REAL)/bundle --manifest $(REAL)/manifest.csv --min-speakers 10 \
 		--out $(REAL)/audit
 
-bento: $(STAMP) ## Build a bento of the demo's bundle.
+bento: $(STAMP) ## Pack the service as a bento; its bundle is given when it is served.
 	$(BIN)/bentoml build
 
 clean: ## Remove what was installed and made.

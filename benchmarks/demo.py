@@ -42,7 +42,7 @@ def main() -> None:
         f"seconds: {summary.seconds}; sigma {summary.sigma}, median certified radius {summary.median_radius_l2:.3f}"
     )
     finish(
-        "demo",
+        "demo-quick" if arguments.quick else "demo",
         {"quick": arguments.quick, **summary.model_dump()},
         [
             Goal("demo seconds", summary.seconds["all"], 180, at_least=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +24,7 @@ from recognizer.audio import AudioError, AudioFormat, Clip, decode, decode_pcm16
 
 FILE_TYPES = ("audio/wav", "audio/x-wav", "audio/wave", "audio/flac", "audio/x-flac", "application/octet-stream")
 PCM_TYPE = "audio/l16"
+READ_SECONDS = 10
 ASSETS = "/static_content"  # where BentoML serves Swagger UI's files from, so that the page loads nothing from outside
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -50,7 +53,7 @@ _PROBLEM: dict[str, Any] = {
     "description": problems.ProblemDetails.__doc__,
     "content": {problems.MEDIA_TYPE: {"schema": problems.ProblemDetails.model_json_schema()}},
 }
-_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 413, 415, 422, 500, 503), _PROBLEM)
+_ERRORS: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 408, 413, 415, 422, 500, 503), _PROBLEM)
 
 
 def create_app() -> FastAPI:
@@ -78,10 +81,18 @@ def create_app() -> FastAPI:
         defense: Annotated[str | None, Query(max_length=32)] = None,
     ) -> CommandResponse:
         """Decide on one spoken command: 200 for an acceptance and for an abstention."""
+        arrived = time.perf_counter()
         gateway = _gateway(app)
-        reader, fields = await _read(request, gateway.recognizer.audio)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                reader, fields = await _read(request, gateway.recognizer.audio)
+        except TimeoutError:
+            raise problems.TooSlow(f"the request did not come within {READ_SECONDS} s") from None
         return await gateway.command(
-            reader, speaker=fields.get("speaker", speaker) or None, defense=fields.get("defense", defense) or None
+            reader,
+            speaker=fields.get("speaker", speaker) or None,
+            defense=fields.get("defense", defense) or None,
+            arrived=arrived,
         )
 
     @app.post("/v1/commands/{request_id}/label", tags=["commands"], responses={**_ERRORS, 404: _PROBLEM, 409: _PROBLEM})

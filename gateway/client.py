@@ -43,7 +43,7 @@ class Client:
     def __init__(self, url: str, *, timeout: float = 5.0, transport: httpx.BaseTransport | None = None) -> None:
         """
         Args:
-            timeout: seconds for a whole request.
+            timeout: seconds for connecting, for sending, and for each wait for an answer.
             transport: another way to the gateway than the network, such as its application in this process.
         """
         self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport)
@@ -51,15 +51,15 @@ class Client:
     def decide(
         self, audio: bytes, *, media_type: str = "audio/wav", speaker: str | None = None, defense: str | None = None
     ) -> Answer:
-        """Send one clip. Never raises for what a network or a gateway may do: that is a hold."""
+        """Send one clip. Whatever goes wrong, on the way or here, is a hold and never raises."""
         parameters = {k: v for k, v in (("speaker", speaker), ("defense", defense)) if v is not None}
         sent = time.monotonic()
         try:
             answer = self._http.post(
                 "/v1/commands", params=parameters, content=audio, headers={"Content-Type": media_type}
             )
-        except httpx.HTTPError as error:
-            return Answer(None, f"no answer: {error}")
+        except Exception as error:  # a robot must not stop holding because of how a request failed
+            return Answer(None, f"no answer: {error!r}")
         if answer.status_code != httpx.codes.OK:
             return Answer(None, f"status {answer.status_code}: {_detail(answer)}")
         try:

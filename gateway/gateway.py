@@ -18,7 +18,7 @@ from gateway.schemas import AudioBody, CommandResponse, LabelResponse, ModelBody
 from gateway.speakers import Register, UnknownSpeaker
 from monitoring.live import LiveMonitor, label_result
 from recognizer.audio import AudioError, Clip
-from recognizer.decision import UNKNOWN, Decision, Reason, abstention
+from recognizer.decision import UNKNOWN, Decision, Outcome, Reason, abstention
 from recognizer.defense import NetworkError
 from recognizer.recognizer import Recognizer, UnknownDefense
 
@@ -71,7 +71,12 @@ class Gateway:
         self._files = ThreadPoolExecutor(4, thread_name_prefix="files")
 
     async def command(
-        self, decode: Callable[[], Clip], *, speaker: str | None = None, defense: str | None = None
+        self,
+        decode: Callable[[], Clip],
+        *,
+        speaker: str | None = None,
+        defense: str | None = None,
+        arrived: float | None = None,
     ) -> CommandResponse:
         """Answer one spoken command.
 
@@ -79,12 +84,13 @@ class Gateway:
             decode: gives the clip, or raises an `AudioError`; runs in a thread.
             speaker: an id in the register.
             defense: one that the bundle has; its default where None.
+            arrived: `time.perf_counter()` when the request came, its body perhaps still under way; now by default.
 
         Raises:
             Problem: an unknown name, too many commands under way, records or networks that fail.
             AudioError: audio that is an error of the sender's rather than an abstention.
         """
-        clock = _Clock()
+        clock = _Clock() if arrived is None else _Clock(arrived)
         received_at = datetime.now(UTC)
         request_id = str(uuid.uuid4())
         try:
@@ -93,7 +99,7 @@ class Gateway:
         except (UnknownSpeaker, UnknownDefense) as error:
             raise problems.UnknownName(str(error)) from None
         if self._pending >= self._max_pending:
-            self._monitor.refused(Reason.OVERLOADED)
+            self._monitor.refused(Outcome.SERVICE, "overloaded")
             raise problems.Overloaded(f"{self._pending} commands are under way; try again")
         self._pending += 1
         try:
@@ -117,7 +123,14 @@ class Gateway:
                 decision = held = self._late(decision)
                 await self._in(self._files, lambda: self._records.hold(held, request_id=request_id))
             clock.measure("record", now)
+        except AudioError:
+            self._monitor.refused(Outcome.BAD_INPUT, "unusable_audio")
+            raise
+        except NetworkError as error:
+            self._monitor.refused(Outcome.SERVICE, "failed")
+            raise problems.RecognizerFailed(str(error)) from None
         except RecordsError:
+            self._monitor.refused(Outcome.SERVICE, "failed")
             raise problems.RecordsUnavailable("the decision could not be stored, so none is given") from None
         finally:
             self._pending -= 1
@@ -150,13 +163,13 @@ class Gateway:
             raise problems.AlreadyLabelled(str(error)) from None
         except RecordsError:
             raise problems.RecordsUnavailable("the label could not be stored; send it again") from None
-        result = label_result(recorded.command, true_command)
-        if recorded.model == self.recognizer.version:
+        result = label_result(recorded.outcome, recorded.command, true_command)
+        if result is not None and recorded.model == self.recognizer.version:
             self._monitor.labelled(result, defense=recorded.defense, groups=recorded.groups, speaker=recorded.speaker)
         return LabelResponse(request_id=request_id, command=true_command, result=result)
 
     def close(self) -> None:
-        """Wait for what is under way, and let go of the database."""
+        """Let go of the threads and the database; for when no request is under way."""
         self._networks.shutdown()
         self._files.shutdown()
         self._records.close()
@@ -164,14 +177,15 @@ class Gateway:
     async def _decide(
         self, decode: Callable[[], Clip], clock: _Clock, *, request_id: str, seed: int, defense: str
     ) -> tuple[Decision, AudioBody | None]:
+        begun = clock.measure("read", clock.started)
         try:
             clip = await self._in(self._files, decode)
         except AudioError as error:
             if error.reason is None:
                 raise
-            clock.measure("decode", clock.started)
+            clock.measure("decode", begun)
             return abstention(error.reason, str(error)), None
-        queued = clock.measure("decode", clock.started)
+        queued = clock.measure("decode", begun)
         audio = AudioBody(seconds=round(clip.seconds, 4), sample_rate=clip.sample_rate)
 
         def decide() -> Decision | None:
@@ -182,10 +196,7 @@ class Gateway:
             clock.measure("decide", begun)
             return decision
 
-        try:
-            decision = await self._in(self._networks, decide)
-        except NetworkError as error:
-            raise problems.RecognizerFailed(str(error)) from None
+        decision = await self._in(self._networks, decide)
         if clock.total > self._deadline or decision is None:
             return self._late(decision), audio
         return decision, audio

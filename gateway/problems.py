@@ -72,6 +72,11 @@ class BodyTooLarge(Problem):
     title = "The request is too large"
 
 
+class TooSlow(Problem):
+    status = 408
+    title = "The request came too slowly"
+
+
 class Overloaded(Problem):
     status = 503
     title = "The gateway is busy"

@@ -1,6 +1,7 @@
 """Every decision, stored before it is answered: no record, no acceptance.
 
-SQLite in WAL mode: a committed decision survives a killed process. No audio is stored.
+SQLite in WAL mode: a committed decision survives a killed process; a power cut may take the last ones. No audio is
+stored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.speakers import Groups
-from recognizer.decision import Decision
+from recognizer.decision import Decision, Outcome
 
 _METADATA = sa.MetaData()
 
@@ -54,6 +55,7 @@ class LabelledBefore(ValueError):
 class Recorded:
     """What a label needs to know of the decision it belongs to."""
 
+    outcome: Outcome
     command: str | None
     defense: str
     speaker: str | None
@@ -70,10 +72,13 @@ class Records:
             RecordsError: the database can't be opened or made.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 2.0})
             sa.event.listen(self._engine, "connect", _use_wal)
-            _METADATA.create_all(self._engine)
+            with self._engine.begin() as connection:  # several workers may start at once
+                connection.execute(sa.schema.CreateTable(DECISIONS, if_not_exists=True))
+                for index in DECISIONS.indexes:
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise RecordsError(f"the records {path} can't be opened: {error}") from error
 
@@ -155,7 +160,7 @@ class Records:
             raise NotRecorded(f"no decision has the request id {request_id}")
         if not changed:
             raise LabelledBefore("the decision has its true command already; it is counted once")
-        return Recorded(row.command, row.defense, row.speaker, row.groups, row.model)
+        return Recorded(Outcome(row.outcome), row.command, row.defense, row.speaker, row.groups, row.model)
 
     def close(self) -> None:
         self._engine.dispose()

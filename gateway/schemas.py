@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitoring.counters import LabelResult
 from recognizer.decision import Certificate, Decision, Reason
@@ -64,6 +64,12 @@ class CommandResponse(_Wire):
     valid_for_ms: int = Field(description="by the client's own monotonic clock since sending")
     timings_ms: dict[str, float]
 
+    @model_validator(mode="after")
+    def _accepts_only_a_command(self) -> Self:
+        if len({self.decision == "accept", self.reason is Reason.OK, self.command is not None}) != 1:
+            raise ValueError("an acceptance has the reason ok and a command; an abstention has neither")
+        return self
+
     @classmethod
     def of(
         cls,
@@ -102,4 +108,4 @@ class LabelRequest(_Wire):
 class LabelResponse(_Wire):
     request_id: str
     command: str
-    result: LabelResult
+    result: LabelResult | None = Field(description="null where no defense had decided: bad input, a late answer")

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from gateway.app import create_app
 from gateway.body_limit import BodyLimit
 from gateway.gateway import Gateway
-from gateway.records import Records
+from gateway.records import Records, RecordsError
 from gateway.settings import Settings
 from gateway.speakers import Register, load_register
 from monitoring.counters import Counters
@@ -68,7 +68,7 @@ app = create_app()
 @bentoml.service(
     name="evenvoice",
     workers=settings.workers,
-    traffic={"timeout": 10},
+    traffic={"timeout": 60},  # never met: reading and deciding have limits of their own
     metrics={"enabled": False},  # BentoML's own label each unknown path; ours are at the same place
 )
 @bentoml.asgi_app(app, path="/")
@@ -82,10 +82,11 @@ class EvenvoiceGateway:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Runs once before any worker: a bundle or register that is not right ends the start with its message."""
+        """Runs once before any worker: what is not right ends the start with its message."""
         try:
             load_parts(settings)
-        except ValueError as error:
+            Records(settings.state / RECORDS_FILE).close()
+        except (ValueError, RecordsError) as error:
             raise SystemExit(f"evenvoice: {error}") from None
 
     @bentoml.on_startup

@@ -26,7 +26,8 @@ def exec_server(environment: Mapping[str, str], *, state: Path, host: str, port:
         StateInUse: another gateway holds the lock.
     """
     home = state / "bentoml"
-    home.mkdir(parents=True, exist_ok=True)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mkdir(exist_ok=True)
     lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

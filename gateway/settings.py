@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recognizer.audio import MAX_BYTES
@@ -30,8 +30,8 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1, le=64)
     valid_for_ms: int = Field(default=1500, ge=1)
     """How long a robot may act on an acceptance, milliseconds."""
-    deadline_ms: int = Field(default=2000, ge=1)
-    """A decision that took longer is an abstention, milliseconds."""
+    deadline_ms: int = Field(default=1000, ge=1)
+    """A decision that took longer since its request came is an abstention, milliseconds; below `valid_for_ms`."""
     max_pending: int = Field(default=32, ge=1)
     """Commands under way at once in one worker; more are refused with 503."""
     max_body_bytes: int = Field(default=MAX_BYTES + (64 << 10), ge=1 << 10)
@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     """k: a group's series advance only after so many new commands ..."""
     release_speakers: int = Field(default=3, ge=1)
     """m: ... from so many speakers."""
+
+    @model_validator(mode="after")
+    def _answers_while_valid(self) -> Self:
+        if self.deadline_ms >= self.valid_for_ms:
+            raise ValueError(f"the deadline, {self.deadline_ms} ms, must be below valid_for_ms, {self.valid_for_ms} ms")
+        return self
 
 
 def check_settings(**options: Any) -> None:
@@ -51,5 +57,8 @@ def check_settings(**options: Any) -> None:
     try:
         Settings(**options)
     except ValidationError as error:
-        lines = [f"EVENVOICE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [
+            ": ".join([*(f"EVENVOICE_{str(p).upper()}" for p in e["loc"][:1]), e["msg"].removeprefix("Value error, ")])
+            for e in error.errors()
+        ]
         raise SettingsError("; ".join(lines)) from None

@@ -62,6 +62,9 @@ def load_register(path: Path | None, vocabulary: Vocabulary) -> Register:
             rows = csv.DictReader(file)
             if "speaker" not in (rows.fieldnames or ()):
                 raise RegisterError(f"{path} has no column `speaker`; it has {rows.fieldnames}")
+            if not set(vocabulary) & set(rows.fieldnames or ()):
+                known = ", ".join(vocabulary)
+                raise RegisterError(f"{path} has none of the columns {known}; it has {rows.fieldnames}")
             for row in rows:
                 speaker = (row["speaker"] or "").strip()
                 if not speaker or speaker in speakers:

@@ -30,6 +30,7 @@ from recognizer.recognizer import Recognizer
 Metric = Literal["auc_fpr", "rejection", "accuracy"]
 METRICS: tuple[Metric, ...] = ("auc_fpr", "rejection", "accuracy")
 _BATCH = 64  # clips decoded and decided together
+_SHOWN = 5  # speakers that an error names
 
 
 class _Model(BaseModel):
@@ -57,6 +58,13 @@ class Estimate(_Model):
     upper: float | None
 
 
+class FalseAcceptance(_Model):
+    """Clips of no command that were accepted as one."""
+
+    clips: int = Field(ge=1)
+    accepted: int
+
+
 class GroupResult(_Model):
     """One group under one defense."""
 
@@ -69,6 +77,8 @@ class GroupResult(_Model):
     """Abstained, of all clips: the false rejections."""
     auc_fpr: Estimate | None
     """Eq. 2; null for a recogniser without a rejection defense."""
+    not_commands: FalseAcceptance | None
+    """Over this group's clips of no command, which no other figure counts; null where it has none."""
 
 
 class GapResult(_Model):
@@ -86,6 +96,8 @@ class GapResult(_Model):
     too_small: tuple[str, ...]
     highest: str | None
     lowest: str | None
+    minimum_detectable_gap: float | None
+    """The true gap between `highest` and `lowest` that such samples tell from 0 in 80 % of audits."""
 
 
 class AttributeResult(_Model):
@@ -103,20 +115,12 @@ class Unheard(_Model):
     why: str
 
 
-class FalseAcceptance(_Model):
-    """Clips of no command that were accepted as one."""
-
-    clips: int
-    accepted: int
-
-
 class DefenseResult(_Model):
     """One defense over the whole manifest."""
 
     defense: DefenseName
     overall: GroupResult
     attributes: tuple[AttributeResult, ...]
-    not_commands: FalseAcceptance | None
 
 
 class AuditReport(_Model):
@@ -182,7 +186,8 @@ def run_audit(
         The report, and the outcomes as `decide_all` gives them.
 
     Raises:
-        ManifestError: no clip of a command that the recogniser knows, or none that can be heard.
+        ManifestError: a command that the recogniser does not know, a speaker in two groups of one attribute, no clip
+            of a command, or none that can be heard.
     """
     settings = settings or AuditSettings()
     strange = sorted(set(manifest.commands) - set(recognizer.labels))
@@ -191,6 +196,7 @@ def run_audit(
             f"the recogniser does not know the commands {strange}; it knows {list(recognizer.commands)}. "
             f"Label words that are no command {UNKNOWN!r}"
         )
+    _refuse_speakers_in_two_groups(manifest)
     chosen = tuple(defenses) if defenses else tuple(recognizer.defenses)
     outcomes, unheard = decide_all(recognizer, manifest, defenses=chosen, seed=settings.seed, on_progress=on_progress)
     if (outcomes["command"] == UNKNOWN).all():
@@ -211,6 +217,19 @@ def run_audit(
         unheard=unheard,
     )
     return report, outcomes
+
+
+def _refuse_speakers_in_two_groups(manifest: Manifest) -> None:
+    for attribute in manifest.attributes:
+        groups = manifest.table.groupby("speaker")[attribute].unique()
+        torn = groups[groups.map(len) > 1]
+        if len(torn):
+            shown = "; ".join(f"{s!r}: {', '.join(sorted(g))}" for s, g in torn.head(_SHOWN).items())
+            more = f" and {len(torn) - _SHOWN} more" if len(torn) > _SHOWN else ""
+            raise ManifestError(
+                f"{len(torn)} of {len(groups)} speakers stand in two groups of {attribute} or more ({shown}{more}); "
+                "one group per speaker is accepted: settle it in the manifest"
+            )
 
 
 def _hear(
@@ -245,29 +264,27 @@ def _outcome(
 def _defense_result(
     outcomes: pd.DataFrame, defense: DefenseName, attributes: Sequence[str], settings: AuditSettings
 ) -> DefenseResult:
-    commands = outcomes[outcomes["command"] != UNKNOWN]
-    others = outcomes[outcomes["command"] == UNKNOWN]
-    (overall,) = _group_results(commands, pd.Series("all", index=commands.index), settings)
-    accepted = int((others["outcome"] == Outcome.ACCEPTED).sum())
+    (overall,) = _group_results(outcomes, pd.Series("all", index=outcomes.index), settings)
     return DefenseResult(
         defense=defense,
         overall=overall,
-        attributes=tuple(_attribute_result(commands, a, settings) for a in attributes),
-        not_commands=FalseAcceptance(clips=len(others), accepted=accepted) if len(others) else None,
+        attributes=tuple(_attribute_result(outcomes, a, settings) for a in attributes),
     )
 
 
-def _attribute_result(commands: pd.DataFrame, attribute: str, settings: AuditSettings) -> AttributeResult:
-    groups = commands[attribute]
+def _attribute_result(outcomes: pd.DataFrame, attribute: str, settings: AuditSettings) -> AttributeResult:
+    groups = outcomes[attribute]
     return AttributeResult(
         attribute=attribute,
-        groups=_group_results(commands, groups, settings),
-        gaps=tuple(_gap_result(m, t, settings) for m, t in _tables(commands, groups).items()),
+        groups=_group_results(outcomes, groups, settings),
+        gaps=tuple(_gap_result(m, t, settings) for m, t in _tables(outcomes, groups).items()),
     )
 
 
-def _tables(commands: pd.DataFrame, groups: pd.Series[str]) -> dict[Metric, SpeakerTable]:
-    """The speaker table of each metric that this defense has."""
+def _tables(outcomes: pd.DataFrame, groups: pd.Series[str]) -> dict[Metric, SpeakerTable]:
+    """The speaker table, over clips of commands, of each metric that this defense has."""
+    is_command = outcomes["command"] != UNKNOWN
+    commands, groups = outcomes[is_command], groups[is_command]
     scores: dict[Metric, npt.NDArray[np.float64]] = {
         "auc_fpr": np.asarray(commands["score"], dtype=np.float64),
         "rejection": np.asarray(commands["outcome"] == Outcome.REJECTED, dtype=np.float64),
@@ -282,15 +299,22 @@ def _tables(commands: pd.DataFrame, groups: pd.Series[str]) -> dict[Metric, Spea
     }
 
 
-def _group_results(commands: pd.DataFrame, groups: pd.Series[str], settings: AuditSettings) -> tuple[GroupResult, ...]:
+def _group_results(outcomes: pd.DataFrame, groups: pd.Series[str], settings: AuditSettings) -> tuple[GroupResult, ...]:
+    """A result for every group that has clips of commands."""
     means = {
         metric: {m.group: m for m in group_means(table, confidence=settings.confidence)}
-        for metric, table in _tables(commands, groups).items()
+        for metric, table in _tables(outcomes, groups).items()
     }
+    is_other = outcomes["command"] == UNKNOWN
+    is_accepted = outcomes["outcome"] == Outcome.ACCEPTED
 
     def estimate(metric: Metric, group: str) -> Estimate:
         mean = means[metric][group]
         return Estimate(mean=mean.mean, lower=_finite(mean.lower), upper=_finite(mean.upper))
+
+    def false_acceptance(group: str) -> FalseAcceptance | None:
+        others = is_accepted[is_other & (groups == group)]
+        return FalseAcceptance(clips=len(others), accepted=int(others.sum())) if len(others) else None
 
     return tuple(
         GroupResult(
@@ -300,6 +324,7 @@ def _group_results(commands: pd.DataFrame, groups: pd.Series[str], settings: Aud
             accuracy=estimate("accuracy", group),
             rejection=estimate("rejection", group),
             auc_fpr=estimate("auc_fpr", group) if "auc_fpr" in means else None,
+            not_commands=false_acceptance(group),
         )
         for group, mean in means["accuracy"].items()
     )
@@ -325,6 +350,7 @@ def _gap_result(metric: Metric, table: SpeakerTable, settings: AuditSettings) ->
         too_small=found.too_small,
         highest=found.highest,
         lowest=found.lowest,
+        minimum_detectable_gap=_finite(found.minimum_detectable_gap),
     )
 
 

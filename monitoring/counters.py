@@ -16,13 +16,20 @@ from recognizer.decision import OUTCOME_OF, Outcome, Reason
 from recognizer.groups import Vocabulary, all_groups
 
 LabelResult = Literal["correct", "wrong", "rejected"]
-STAGES = ("decode", "queue", "decide", "record")
+Refusal = Literal["unusable_audio", "overloaded", "failed"]
+"""Why a command was answered with an error; `failed` are the records and the networks."""
+REFUSALS: dict[Refusal, Outcome] = {
+    "unusable_audio": Outcome.BAD_INPUT,
+    "overloaded": Outcome.SERVICE,
+    "failed": Outcome.SERVICE,
+}
+STAGES = ("read", "decode", "queue", "decide", "record")
 
 SCORE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 DRAWS_BUCKETS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
-__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "exposition"]
+__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "Refusal", "exposition"]
 
 
 class Counters:
@@ -97,6 +104,8 @@ class Counters:
     def _initialise(self, vocabulary: Vocabulary, defenses: tuple[str, ...], version: str) -> None:
         for reason in Reason:
             self.commands.labels(OUTCOME_OF[reason], reason)
+        for refusal, outcome in REFUSALS.items():
+            self.commands.labels(outcome, refusal)
         for stage in STAGES:
             self.stage_seconds.labels(stage)
         for defense in defenses:

@@ -6,10 +6,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from monitoring.counters import Counters, LabelResult
+from monitoring.counters import Counters, LabelResult, Refusal
 from monitoring.release import ReleaseGate
 from monitoring.scores import rejection_score
-from recognizer.decision import OUTCOME_OF, UNKNOWN, Decision, Outcome, Reason
+from recognizer.decision import UNKNOWN, Decision, Outcome
+
+OF_DEFENSE = (Outcome.ACCEPTED, Outcome.REJECTED)
+"""The outcomes that say something of a defense."""
+
+Lot = tuple[str, str, str, bool]
+"""What is released together: attribute, group, defense, and whether the commands have no speaker."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,19 @@ class Labelled:
     result: LabelResult
 
 
-def label_result(said: str | None, true_command: str) -> LabelResult:
+def label_result(outcome: Outcome, said: str | None, true_command: str) -> LabelResult | None:
     """What a label makes of a decision: turning away what is no command is correct.
 
     Args:
+        outcome: of the decision.
         said: the accepted command; None where it abstained.
         true_command: a command, or `unknown`.
+
+    Returns:
+        None where no defense decided (bad input, a late answer): that says nothing of one.
     """
+    if outcome not in OF_DEFENSE:
+        return None
     if said is None:
         return "correct" if true_command == UNKNOWN else "rejected"
     return "correct" if said == true_command else "wrong"
@@ -47,12 +59,10 @@ class LiveMonitor:
 
     def __init__(self, counters: Counters, *, release_commands: int = 10, release_speakers: int = 3) -> None:
         self._counters = counters
-        self._decisions: ReleaseGate[tuple[str, str], Decided] = ReleaseGate(
+        self._decisions: ReleaseGate[Lot, Decided] = ReleaseGate(
             observations=release_commands, speakers=release_speakers
         )
-        self._labels: ReleaseGate[tuple[str, str], Labelled] = ReleaseGate(
-            observations=release_commands, speakers=release_speakers
-        )
+        self._labels: ReleaseGate[Lot, Labelled] = ReleaseGate(observations=release_commands, speakers=release_speakers)
 
     def decided(self, decision: Decision, *, defense: str, groups: Mapping[str, str], speaker: str | None) -> None:
         """Count a decision.
@@ -60,33 +70,32 @@ class LiveMonitor:
         Args:
             defense: the one that decided.
             groups: attribute -> group of the speaker.
-            speaker: pseudonym; commands without one count as a speaker each.
+            speaker: pseudonym; commands without one count as a speaker each, in lots of their own.
         """
         self._counters.commands.labels(decision.outcome, decision.reason).inc()
         certificate = decision.certificate
-        of_defense = decision.outcome in (Outcome.ACCEPTED, Outcome.REJECTED)
         seen = Decided(
             defense,
             decision.outcome,
-            score=rejection_score(decision) if of_defense else None,
+            score=rejection_score(decision) if decision.outcome in OF_DEFENSE else None,
             draws=certificate.draws if certificate else None,
         )
-        speaker = speaker or uuid.uuid4().hex
         for attribute, group in groups.items():
-            for released in self._decisions.offer((attribute, group), seen, speaker=speaker):
+            lot, who = _lot(attribute, group, defense, speaker)
+            for released in self._decisions.offer(lot, seen, speaker=who):
                 self._count_decision(attribute, group, released)
 
     def labelled(self, result: LabelResult, *, defense: str, groups: Mapping[str, str], speaker: str | None) -> None:
         """Count a label; the caller makes sure that it is the decision's first."""
-        speaker = speaker or uuid.uuid4().hex
         for attribute, group in groups.items():
-            for released in self._labels.offer((attribute, group), Labelled(defense, result), speaker=speaker):
+            lot, who = _lot(attribute, group, defense, speaker)
+            for released in self._labels.offer(lot, Labelled(defense, result), speaker=who):
                 labels = (attribute, group, released.defense, self._counters.model)
                 self._counters.group_labelled.labels(*labels, released.result).inc()
 
-    def refused(self, reason: Reason) -> None:
-        """Count a command that was turned away before anything was decided."""
-        self._counters.commands.labels(OUTCOME_OF[reason], reason).inc()
+    def refused(self, outcome: Outcome, reason: Refusal) -> None:
+        """Count a command that was answered with an error, and so has no decision."""
+        self._counters.commands.labels(outcome, reason).inc()
 
     def times(self, *, defense: str, total: float, stages: Mapping[str, float]) -> None:
         """Count the seconds of a decision and of its stages."""
@@ -101,3 +110,8 @@ class LiveMonitor:
             counters.rejection_score.labels(*labels).observe(seen.score)
         if seen.draws is not None:
             counters.smoothing_draws.labels(attribute, group, counters.model).observe(seen.draws)
+
+
+def _lot(attribute: str, group: str, defense: str, speaker: str | None) -> tuple[Lot, str]:
+    """The lot of an observation, and who it is of: those without a speaker must not release a registered one's."""
+    return (attribute, group, defense, speaker is None), speaker or uuid.uuid4().hex

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from monitoring.audit import METRICS, AuditReport, DefenseResult, Estimate, GapResult, GroupResult, Metric
+from monitoring.audit import (
+    METRICS,
+    AuditReport,
+    DefenseResult,
+    Estimate,
+    FalseAcceptance,
+    GapResult,
+    GroupResult,
+    Metric,
+)
+from monitoring.parity import POWER
 from recognizer.defense import DefenseName
 
 SHORT = {DefenseName.NONE: "none", DefenseName.NEURAL_REJECTION: "NR", DefenseName.SMOOTHING: "RS"}
@@ -46,12 +56,15 @@ def overview(report: AuditReport) -> Iterator[Grid]:
     """The tables without the groups' intervals, the defenses side by side in each cell."""
     results = report.defenses
     scored = [r for r in results if r.overall.auc_fpr is not None]
-    columns = (
+    has_others = results[0].overall.not_commands is not None
+    columns: tuple[str, ...] = (
         "speakers",
         f"rejected, %\n{_slashed(SHORT[r.defense] for r in results)}",
         f"correct, %\n{_slashed(SHORT[r.defense] for r in results)}",
         f"AUC_FPR\n{_slashed(SHORT[r.defense] for r in scored)}",
     )
+    if has_others:
+        columns = (*columns, "others\naccepted, %")
 
     def row(find: Callable[[DefenseResult], GroupResult]) -> tuple[str, ...]:
         groups = [find(r) for r in results]
@@ -61,6 +74,7 @@ def overview(report: AuditReport) -> Iterator[Grid]:
             _slashed(f"{100 * g.rejection.mean:.1f}" for g in groups),
             _slashed(f"{100 * g.accuracy.mean:.1f}" for g in groups),
             _slashed(_score(find(r)) for r in scored),
+            *([_slashed(_accepted_share(g.not_commands) for g in groups)] if has_others else []),
         )
 
     yield Grid("Commands", ("", *columns), (row(lambda r: r.overall),))
@@ -86,7 +100,8 @@ def to_markdown(report: AuditReport) -> str:
         f"- {report.created_at.isoformat()}; seed {settings.seed}\n\n"
         f"A gap is max - min over groups; low is good. It is compared with a tolerance of {settings.tolerance} over "
         f"groups with at least {settings.min_speakers} speakers; intervals are {settings.confidence:.0%} over "
-        "speakers.\n\n"
+        "speakers, each verdict by its own. Detectable is the true gap that such samples tell from 0 in "
+        f"{POWER:.0%} of audits.\n\n"
     )
     unheard = ""
     if report.unheard:
@@ -96,13 +111,9 @@ def to_markdown(report: AuditReport) -> str:
 
 
 def _full(report: AuditReport) -> Iterator[Grid]:
-    figures = ("speakers", "clips", "accuracy", "false rejections", "AUC_FPR")
-    rows = []
-    for result in report.defenses:
-        others = result.not_commands
-        accepted = f"{others.accepted} of {others.clips}" if others else "none heard"
-        rows.append((str(result.defense), *_figures(result.overall), accepted))
-    yield Grid("All speakers", ("defense", *figures, "others accepted"), tuple(rows))
+    figures = ("speakers", "clips", "accuracy", "false rejections", "AUC_FPR", "others accepted")
+    everyone = tuple((str(result.defense), *_figures(result.overall)) for result in report.defenses)
+    yield Grid("All speakers", ("defense", *figures), everyone)
     for number, attribute in enumerate(report.defenses[0].attributes):
         rows = [
             (group.group, str(result.defense), *_figures(group))
@@ -123,7 +134,7 @@ def _gaps(report: AuditReport) -> Grid:
     ]
     rows.sort(key=lambda row: row[0])
     interval = f"{report.settings.confidence:.0%} interval"
-    columns = ("gap of", "defense", "all groups", "compared", interval, "groups compared", "verdict")
+    columns = ("gap of", "defense", "all groups", "compared", interval, "detectable", "groups compared", "verdict")
     return Grid("Gaps between groups", columns, tuple(rows))
 
 
@@ -151,7 +162,8 @@ def _verdict(gap: GapResult | None) -> str:
 def _gap(gap: GapResult) -> tuple[str, ...]:
     interval = "-" if gap.lower is None or gap.upper is None else f"[{gap.lower:.3f}, {gap.upper:.3f}]"
     compared = f"{len(gap.compared)} of {len(gap.compared) + len(gap.too_small)}"
-    return (_number(gap.value), _number(gap.value_compared), interval, compared, str(gap.verdict))
+    detectable = _number(gap.minimum_detectable_gap)
+    return (_number(gap.value), _number(gap.value_compared), interval, detectable, compared, str(gap.verdict))
 
 
 def _figures(group: GroupResult) -> tuple[str, ...]:
@@ -161,7 +173,16 @@ def _figures(group: GroupResult) -> tuple[str, ...]:
         _estimate(group.accuracy),
         _estimate(group.rejection),
         _score(group),
+        _accepted(group.not_commands),
     )
+
+
+def _accepted(others: FalseAcceptance | None) -> str:
+    return "-" if others is None else f"{others.accepted} of {others.clips}"
+
+
+def _accepted_share(others: FalseAcceptance | None) -> str:
+    return "-" if others is None else f"{100 * others.accepted / others.clips:.0f}"
 
 
 def _score(group: GroupResult) -> str:

@@ -40,6 +40,8 @@ _SUBTYPES = {
 }
 SERVED_FORMATS = frozenset({"WAV", "WAVEX", "FLAC"})
 CORPUS_FORMATS = frozenset(_SUBTYPES)
+_LOSSY = frozenset({"OGG", "MP3"})  # their decoders overshoot full scale on loud clips
+_STREAMED = (0, 0xFFFFFFFF)  # a WAV's data size where the writer could not know it
 
 
 class AudioError(ValueError):
@@ -147,6 +149,8 @@ def decode(data: bytes, wanted: AudioFormat, *, formats: frozenset[str] = SERVED
     if container is None or container not in formats:
         names = ", ".join(sorted(formats - {"WAVEX"}))
         raise UnsupportedAudio(f"this is {container or 'no audio file that is known'}; {names} are accepted")
+    if container == "WAV":
+        _check_whole(data)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.format not in formats or file.subtype not in _SUBTYPES[file.format]:
@@ -158,6 +162,8 @@ def decode(data: bytes, wanted: AudioFormat, *, formats: frozenset[str] = SERVED
     except (soundfile.LibsndfileError, RuntimeError) as error:
         why = error.error_string if isinstance(error, soundfile.LibsndfileError) else "it ends too early"
         raise BrokenAudio(f"the {container} file can't be decoded: {why}") from error
+    if container in _LOSSY:
+        np.clip(samples, -1.0, 1.0, out=samples)  # NaN stays
     return _finish(samples, rate, wanted)
 
 
@@ -223,6 +229,19 @@ def _container(data: bytes) -> str | None:
     if data[:3] == b"ID3" or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2):
         return "MP3"
     return None
+
+
+def _check_whole(data: bytes) -> None:
+    """Refuse a WAV file whose data chunk says that more was sent than came."""
+    position = 12
+    while position + 8 <= len(data):
+        name, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        if name == b"data":
+            came = len(data) - position - 8
+            if size not in _STREAMED and size > came:
+                raise BrokenAudio(f"the WAV file is cut off: {size:,} bytes of samples were to come, {came:,} came")
+            return
+        position += 8 + size + size % 2
 
 
 def _check_layout(rate: int, channels: int) -> None:

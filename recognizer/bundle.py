@@ -187,7 +187,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     """Check every file's sha256 and read `bundle.json`.
 
     Raises:
-        BundleError: a file is missing, changed or unlisted, or the manifest breaks its schema.
+        BundleError: a listed file is missing or changed, a used one is not listed, or the manifest breaks its schema.
     """
     if not folder.is_dir():
         raise BundleError(f"there is no bundle folder {folder}")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from recognizer.decision import UNKNOWN
-from recognizer.groups import ATTRIBUTES, UNDECLARED, clean_value, vocabulary_of
+from recognizer.groups import ATTRIBUTES, UNDECLARED, clean_value, declared_group, vocabulary_of
 
 COLUMNS = ("path", "command", "speaker", "split")
 SPLITS = ("train", "validation", "test")
@@ -119,6 +120,7 @@ def load_manifest(
     columns: Mapping[str, str] | None = None,
     attributes: Sequence[str] | None = None,
     default_split: str | None = None,
+    as_declared: bool = False,
 ) -> Manifest:
     """Load and check a manifest.
 
@@ -127,6 +129,7 @@ def load_manifest(
         columns: our column -> the file's, where they differ (`{"command": "label"}`).
         attributes: the attribute columns; by default those of `ATTRIBUTES` that the file has.
         default_split: the split of every clip where the file has no such column.
+        as_declared: leave attributes as they are but for case and spaces, for a caller that cleans and reports them.
 
     Raises:
         ManifestError: a missing column, label, speaker or file, an unknown split, one clip twice.
@@ -150,7 +153,8 @@ def load_manifest(
     root = path.parent.resolve()
     table["path"] = [str(root / p) if p.strip() else "" for p in table["path"]]
     for attribute in attributes:
-        table[attribute] = [clean_value(v) for v in table[attribute]]
+        group = clean_value if as_declared else partial(declared_group, attribute)
+        table[attribute] = [group(v) for v in table[attribute]]
     return Manifest(check_table(table, source=str(path)), tuple(attributes))
 
 

@@ -19,8 +19,6 @@ from training.hardening import Recipe
 
 torch.set_num_threads(1)  # small networks run faster so, and sums in one order whatever the machine's cores
 
-ROOT = Path(__file__).parent.parent
-
 TONES = {"go": 300.0, "left": 700.0, "right": 1500.0}
 """Command -> Hertz of the tone that says it."""
 ACCENTS, GENDERS = ("north", "south"), ("female", "male")
@@ -29,11 +27,11 @@ TAKES = 6
 
 @pytest.fixture(scope="session")
 def speech() -> Path:
-    """The folder with real speech: EVENVOICE_SPEECH, or `shared/data` beside the project."""
-    folder = Path(os.environ.get("EVENVOICE_SPEECH", ROOT.parent / "shared" / "data"))
-    if not (folder / "duke_digits" / "manifest.csv").is_file():
-        pytest.skip(f"no real speech in {folder}; set EVENVOICE_SPEECH to the folder that holds duke_digits/")
-    return folder
+    """The folder with real speech: EVENVOICE_SPEECH."""
+    folder = os.environ.get("EVENVOICE_SPEECH", "")
+    if not (Path(folder) / "duke_digits" / "manifest.csv").is_file():
+        pytest.skip(f"no real speech in {folder!r}; set EVENVOICE_SPEECH to the folder that holds duke_digits/")
+    return Path(folder).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gateway.cli.corpus import DIGITS
 from monitoring.audit import AuditSettings, run_audit
 from recognizer.bundle import load_bundle
 from recognizer.defense import DefenseName
 from recognizer.manifest import Manifest
 from training.build import BuildSettings, build_bundle
+from training.corpora.audiomnist import DIGITS
 from training.corpora.folder import own_manifest
 from training.hardening import Recipe
 

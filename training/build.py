@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 CLEAN, NOISE = "clean", "noise"
 
+FEWEST_SPEAKERS = 3
+"""Of a group in the bundle's vocabulary; smaller ones are `other` to the gateway."""
+
 
 class BuildSettings(BaseModel):
     """What a bundle is built with."""
@@ -139,7 +142,7 @@ def build_bundle(
             ),
             default=settings.default_defense,
         ),
-        vocabulary=manifest.vocabulary,
+        vocabulary=_vocabulary(manifest),
         data=DataSpec(
             fingerprint=manifest.fingerprint(),
             clips={s: int((manifest.table["split"] == s).sum()) for s in SPLITS},
@@ -151,6 +154,15 @@ def build_bundle(
     tensors = {f"{name}.safetensors": result.network.state_dict() for name, result in fitted.items()}
     save_bundle(folder, bundle, {**tensors, "neural_rejection.safetensors": machine.tensors()})
     return bundle
+
+
+def _vocabulary(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Attribute -> groups of enough speakers: what only one or two declared must not become a metric's label."""
+    speakers = manifest.table.drop_duplicates("speaker")
+    return {
+        attribute: tuple(g for g in groups if (speakers[attribute] == g).sum() >= FEWEST_SPEAKERS)
+        for attribute, groups in manifest.vocabulary.items()
+    }
 
 
 def _test_results(fitted: dict[str, Fitted], validation: ClipSet, test: ClipSet | None, sigma: float) -> dict[str, Any]:

@@ -13,14 +13,12 @@ from gateway.cli.progress import bars, console
 from recognizer.groups import ATTRIBUTES
 from recognizer.manifest import load_manifest
 from recognizer.progress import Stage
-from training.corpora.audiomnist import read_audiomnist
+from training.corpora.audiomnist import DIGITS, read_audiomnist
 from training.corpora.common_voice import read_common_voice
 from training.corpora.corpus import Corpus, describe, write
 from training.corpora.folder import own_manifest, read_folder
 from training.corpora.rendering import render, render_report
 from training.corpora.synthetic import synthesize
-
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _out = click.option("--out", type=FILE, required=True, help="Manifest to write: .csv or .parquet.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
@@ -119,7 +117,7 @@ def own(
 
 @command.command("synthetic")
 @click.argument("root", type=FOLDER)
-@click.option("--voices", type=click.IntRange(min=10), default=132, show_default=True)
+@click.option("--voices", type=click.IntRange(10, 400), default=132, show_default=True)
 @_seed
 def synthetic(root: Path, voices: int, seed: int) -> None:
     """Synthesise command words of many voices into the folder ROOT."""

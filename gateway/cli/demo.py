@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ SIGMA = 0.03
 EPOCHS = 12
 COMMANDS_A_VOICE = 6
 CERTIFIED_CLIPS, SELECTION_DRAWS, CERTIFY_DRAWS = 24, 50, 500
-SUMMARY_FILE = "summary.json"
+SUMMARY_FILE, MARKER = "summary.json", ".evenvoice-demo"
 _READY_SECONDS = 60
 
 
@@ -73,6 +74,7 @@ class Summary(BaseModel):
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port: int) -> None:
     """Synthesise voices, train, audit, serve, and ask the gateway whom it turns away."""
+    _check_port(host, port)
     _clear(folder)
     watch = Watch()
     manifest = _speak(folder, voices, watch)
@@ -108,11 +110,23 @@ class Watch:
         self.seconds["all"] = round(now - self._started, 1)
 
 
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(
+                f"{host}:{port} can't be served on: {error.strerror}; give another --port"
+            ) from None
+
+
 def _clear(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / "corpus").is_dir():
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise click.ClickException(f"{folder} holds something else than a demo; give another --folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / MARKER).write_text("Made by `evenvoice demo`, which removes this folder when it runs again.\n")
 
 
 def _heading(number: int, text: str) -> None:
@@ -121,7 +135,7 @@ def _heading(number: int, text: str) -> None:
 
 def _speak(folder: Path, voices: int, watch: Watch) -> Manifest:
     _heading(1, f"Synthesise {voices} voices")
-    rare = ", ".join(sorted(str(name) for name in UNDER_REPRESENTED))
+    rare = "; ".join(" ".join(groups.values()) for groups in UNDER_REPRESENTED)
     console.print(
         f"eSpeak NG says 13 commands and other words. On purpose, few training voices are: {rare}. "
         "Synthetic voices show how the line works, not how people fare."
@@ -158,7 +172,7 @@ def _audit(folder: Path, recognizer: Recognizer, manifest: Manifest, watch: Watc
 
 
 def _median_radius(recognizer: Recognizer, test: Manifest) -> float:
-    """Median certified L2 radius, raw amplitude, over some of the test commands; an abstention counts as 0."""
+    """Median certified L2 radius, raw amplitude, over some test commands; 0 where not certified as what it is."""
     smoothing = recognizer.defense(DefenseName.SMOOTHING)
     assert isinstance(smoothing, RandomizedSmoothing)
     commands = test.where([c != UNKNOWN for c in test.table["command"]])
@@ -168,11 +182,9 @@ def _median_radius(recognizer: Recognizer, test: Manifest) -> float:
         clip = read_clip(Path(commands.table["path"].iloc[index]), recognizer.audio)
         waveform = torch.from_numpy(fit_window(clip.waveform, recognizer.audio.window))
         name = commands.clip_ids[index]
-        radii.append(
-            smoothing.certify(
-                waveform, clip_id=name, seed=0, selection_draws=SELECTION_DRAWS, draws=CERTIFY_DRAWS
-            ).radius_l2
-        )
+        found = smoothing.certify(waveform, clip_id=name, seed=0, selection_draws=SELECTION_DRAWS, draws=CERTIFY_DRAWS)
+        truth = recognizer.labels.index(commands.table["command"].iloc[index])
+        radii.append(found.radius_l2 if found.label == truth else 0.0)
     return float(np.median(radii))
 
 
@@ -188,7 +200,6 @@ def _served(folder: Path, host: str, port: int) -> Iterator[None]:
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, "EVENVOICE_DEADLINE_MS": "5000"},
     )
     try:
         _await_ready(server, f"http://{host}:{port}", folder)
@@ -209,7 +220,7 @@ def _await_ready(server: subprocess.Popen[bytes], url: str, folder: Path) -> Non
             if server.poll() is not None:
                 tail = (folder / "gateway.log").read_text(encoding="utf-8", errors="replace").strip()[-500:]
                 raise click.ClickException(f"the gateway ended at its start:\n{tail}")
-            if client.is_ready():
+            if client.is_ready() and server.poll() is None:
                 return
             time.sleep(0.2)
     raise click.ClickException(f"the gateway was not ready within {_READY_SECONDS} s; see {folder / 'gateway.log'}")

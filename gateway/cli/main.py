@@ -51,7 +51,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         if not _is_ours(error):
             raise
         click.echo(f"evenvoice: {error}", err=True)

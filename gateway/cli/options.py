@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-BUNDLE = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = BUNDLE = click.Path(path_type=Path, file_okay=False)
 
 
 def pairs(_: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:

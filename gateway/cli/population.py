@@ -45,6 +45,7 @@ def send(url: str, manifest: Manifest, *, commands_a_speaker: int, on_progress: 
                 answer = client.decide(audio, speaker=str(row["speaker"]), defense=defense)
                 if answer.response is None:
                     raise click.ClickException(f"the gateway did not answer: {answer.detail}")
+                is_correct = answer.command == command
                 client.label(answer.response.request_id, command)
                 spoken.append(
                     Spoken(
@@ -52,7 +53,7 @@ def send(url: str, manifest: Manifest, *, commands_a_speaker: int, on_progress: 
                         speaker=str(row["speaker"]),
                         groups={a: str(row[a]) for a in manifest.attributes},
                         outcome=OUTCOME_OF[answer.response.reason],
-                        is_correct=answer.response.command == command,
+                        is_correct=is_correct,
                         milliseconds=answer.response.timings_ms["total"],
                     )
                 )

@@ -13,13 +13,30 @@ from gateway.settings import check_settings
 
 
 @click.command("serve")
-@click.option("--bundle", type=BUNDLE, required=True)
-@click.option("--speakers", type=FILE, help="Register of speakers, CSV: speaker and a column an attribute.")
+@click.option("--bundle", type=BUNDLE, required=True, envvar="EVENVOICE_BUNDLE")
+@click.option(
+    "--speakers",
+    type=FILE,
+    envvar="EVENVOICE_SPEAKERS",
+    help="Register of speakers, CSV: speaker and a column an attribute.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
-@click.option("--state", type=FOLDER, help="Folder for records and metrics. [default: ~/.local/state/evenvoice/PORT]")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "--state",
+    type=FOLDER,
+    envvar="EVENVOICE_STATE",
+    help="Folder for records and metrics. [default: ~/.local/state/evenvoice/PORT]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    envvar="EVENVOICE_WORKERS",
+    help="Processes.",
+)
+@click.option("--device", default="cpu", show_default=True, envvar="EVENVOICE_DEVICE")
 def command(
     bundle: Path, speakers: Path | None, host: str, port: int, state: Path | None, workers: int, device: str
 ) -> None:

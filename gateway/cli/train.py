@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from gateway.cli.options import FILE, FOLDER, names, pairs
 from gateway.cli.progress import bars, console
-from recognizer.bundle import version_of
+from recognizer.bundle import NAME_PATTERN, version_of
 from recognizer.defense import DefenseName
 from recognizer.manifest import load_manifest
 from recognizer.network import ARCHITECTURES, ArchitectureName
@@ -16,12 +17,28 @@ from training.build import BuildSettings, build_bundle
 from training.hardening import Recipe
 
 
+def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A name that a bundle may have."""
+    if not re.fullmatch(NAME_PATTERN, value):
+        raise click.BadParameter(
+            f"{value!r}: small letters, digits, '_', '.', '-'; it begins with a letter or digit", param=parameter
+        )
+    return value
+
+
 @click.command("train")
 @click.argument("manifest", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the bundle.")
-@click.option("--name", default="evenvoice", show_default=True, help="Of the bundle.")
+@click.option("--name", default="evenvoice", show_default=True, callback=_bundle_name, help="Of the bundle.")
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), default="m5-small", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), default=Recipe().epochs, show_default=True)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=Recipe().learning_rate,
+    show_default=True,
+    help="Peak of the schedule.",
+)
 @click.option("--clips-a-speaker", type=click.IntRange(min=1), help="At most so many of each an epoch. [default: all]")
 @click.option(
     "--sigma", type=click.FloatRange(0, min_open=True), default=0.02, show_default=True, help="RS noise, raw amplitude."
@@ -54,6 +71,7 @@ def command(
     name: str,
     architecture: ArchitectureName,
     epochs: int,
+    learning_rate: float,
     clips_a_speaker: int | None,
     sigma: float,
     error_alpha: float,
@@ -68,7 +86,13 @@ def command(
     """Train on MANIFEST (train, validation, perhaps test) and write the bundle."""
     settings = BuildSettings(
         name=name,
-        recipe=Recipe(architecture=architecture, epochs=epochs, clips_a_speaker=clips_a_speaker, seed=seed),
+        recipe=Recipe(
+            architecture=architecture,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            clips_a_speaker=clips_a_speaker,
+            seed=seed,
+        ),
         sigma=sigma,
         error_alpha=error_alpha,
         draws=draws,

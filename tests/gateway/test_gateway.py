@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -89,8 +88,12 @@ def test_two_requests_never_share_a_seed_or_an_id(door: Door, spoken: Spoken) ->
     assert len({row["request_id"] for row in door.rows}) == 5
 
 
+def failed(door: Door) -> float:
+    return total(door.samples, "evenvoice_commands_total", outcome="service", reason="failed")
+
+
 @pytest.mark.parametrize("clip", ["spoken", "silence"])
-def test_without_a_record_there_is_no_answer_and_nothing_is_counted(
+def test_without_a_record_there_is_no_answer_and_a_failure_is_counted(
     door: Door, spoken: Spoken, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -100,7 +103,7 @@ def test_without_a_record_there_is_no_answer_and_nothing_is_counted(
     answer = door.decide(spoken.data if clip == "spoken" else SILENCE, defense="none")
     assert_problem(answer, 503)
     assert int(answer.headers["retry-after"]) > 0
-    assert counted(door) == 0
+    assert counted(door) == failed(door) == 1
     assert total(door.samples, "evenvoice_decision_seconds_count") == 0
 
 
@@ -109,9 +112,9 @@ def test_a_database_locked_by_another_is_503_and_the_next_command_is_answered(do
         other.execute("BEGIN IMMEDIATE")
         assert_problem(door.decide(spoken.data, defense="none"), 503)
         other.execute("ROLLBACK")
-    assert counted(door) == 0
+    assert counted(door) == failed(door) == 1
     assert door.decide(spoken.data, defense="none").status_code == 200
-    assert len(door.rows) == counted(door) == 1
+    assert len(door.rows) == counted(door) - failed(door) == 1
 
 
 def test_a_decision_past_the_deadline_is_an_abstention(open_door: Open, recognizer: Recognizer, spoken: Spoken) -> None:
@@ -213,7 +216,7 @@ def test_a_network_of_nan_is_a_fault_and_never_an_acceptance(
     door = open_door(served_by(recognizer, broken))
     assert_problem(door.decide(spoken.data), 500)
     assert door.rows == []
-    assert counted(door) == 0
+    assert counted(door) == failed(door) == 1
 
 
 @pytest.mark.parametrize(("truth", "result"), [("said", "correct"), ("another", "wrong"), (UNKNOWN, "wrong")])
@@ -227,10 +230,28 @@ def test_the_label_of_an_acceptance(
 
 
 @pytest.mark.parametrize(("truth", "result"), [("a command", "rejected"), (UNKNOWN, "correct")])
-def test_the_label_of_an_abstention(door: Door, spoken: Spoken, truth: str, result: str) -> None:
-    decided = door.decide(SILENCE).json()
+def test_the_label_of_a_rejection(
+    open_door: Open, recognizer: Recognizer, spoken: Spoken, truth: str, result: str
+) -> None:
+    sound = recognizer.defenses[DefenseName.NEURAL_REJECTION]
+    assert isinstance(sound, NeuralRejection)
+    strict = NeuralRejection(sound.network, sound.machine, sound.labels, confidence_threshold=1.0)
+    door = open_door(served_by(recognizer, strict), release_commands=1, release_speakers=1)
+    decided = door.decide(spoken.data).json()
+    assert decided["reason"] == "low_confidence"
     label = spoken.command if truth == "a command" else truth
     assert door.label(decided["request_id"], label).json()["result"] == result
+    assert total(door.samples, "evenvoice_group_labelled_total", attribute="gender", result=result) == 1
+
+
+def test_the_label_of_a_clip_that_no_defense_decided_on_is_kept_and_not_counted(
+    open_door: Open, spoken: Spoken
+) -> None:
+    door = open_door(release_commands=1, release_speakers=1)
+    decided = door.decide(SILENCE).json()
+    assert door.label(decided["request_id"], spoken.command).json()["result"] is None
+    assert door.rows[0]["true_command"] == spoken.command
+    assert total(door.samples, "evenvoice_group_labelled_total") == 0
 
 
 def test_a_label_is_counted_once_ever(door: Door, spoken: Spoken, recognizer: Recognizer) -> None:
@@ -285,18 +306,3 @@ def test_everything_said_is_counted_once_in_each_attribute(
     assert total(samples, "evenvoice_stage_seconds_count", stage="decide") == sum(
         "decide" in b["timings_ms"] for b in bodies
     )
-
-
-def test_closing_waits_for_what_is_under_way(open_door: Open, recognizer: Recognizer, spoken: Spoken) -> None:
-    slow = Slow(recognizer.labels, 5.0)
-    door = open_door(served_by(recognizer, slow))
-    answers: list[Any] = []
-    asking = threading.Thread(target=lambda: answers.append(door.decide(spoken.data)))
-    asking.start()
-    assert slow.begun.wait(5)
-    threading.Timer(0.2, slow.go_on.set).start()
-    started = time.perf_counter()
-    door.gateway._networks.shutdown(wait=True)
-    assert time.perf_counter() - started > 0.1
-    asking.join(5)
-    assert answers[0].json()["decision"] == "accept"

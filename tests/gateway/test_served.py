@@ -125,6 +125,7 @@ def server(bundle: Path, speakers_csv: Path, tmp_path_factory: pytest.TempPathFa
         "EVENVOICE_RELEASE_COMMANDS": "1",
         "EVENVOICE_RELEASE_SPEAKERS": "1",
         "EVENVOICE_DEADLINE_MS": "20000",
+        "EVENVOICE_VALID_FOR_MS": "30000",
     }
     options = ("--workers", "2", "--speakers", str(speakers_csv))
     started = Server(tmp_path_factory.mktemp("served"), bundle, options, environment)

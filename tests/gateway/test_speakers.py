@@ -45,7 +45,7 @@ def test_columns_outside_the_vocabulary_are_left_out(tmp_path: Path) -> None:
 
 def test_nobody_in_particular_is_undeclared_everywhere(tmp_path: Path) -> None:
     nobody = {"accent": "undeclared", "gender": "undeclared"}
-    assert load(tmp_path, "speaker\na1\n").groups(None) == nobody
+    assert load(tmp_path, "speaker,accent\na1,north\n").groups(None) == nobody
     assert load_register(None, VOCABULARY).groups(None) == nobody
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from monitoring.audit import AuditReport, AuditSettings, decide_all, run_audit
+from monitoring.audit import AuditReport, AuditSettings, FalseAcceptance, decide_all, run_audit
 from recognizer.audio import read_clip
 from recognizer.bundle import load_bundle
 from recognizer.decision import UNKNOWN, Reason
@@ -67,6 +67,12 @@ def audited(recognizer: Recognizer, manifest: Manifest) -> Audited:
 def few(manifest: Manifest) -> Manifest:
     """Ten clips of each command: enough where figures do not matter."""
     return Manifest(manifest.table.groupby("command").head(10).reset_index(drop=True), manifest.attributes)
+
+
+@pytest.fixture(scope="module")
+def everyone(manifest: Manifest) -> Manifest:
+    """Every speaker's first clip of each command: all groups are there."""
+    return Manifest(manifest.table.groupby(["speaker", "command"]).head(1).reset_index(drop=True), manifest.attributes)
 
 
 def area(rejected: np.ndarray) -> float:
@@ -129,6 +135,7 @@ def test_a_gap_is_the_largest_group_mean_minus_the_smallest(audited: Audited) ->
                 assert gap.value == pytest.approx(means.max() - means.min())
                 assert gap.compared == ()  # six speakers a group are too few, and are said to be
                 assert gap.verdict == "insufficient"
+                assert gap.minimum_detectable_gap is None
                 assert set(gap.too_small) == set(means.index)
 
 
@@ -173,10 +180,54 @@ def test_words_that_are_no_command_count_as_false_acceptances_only(audited: Audi
     assert others.any()
     for result in report.defenses:
         rows = outcomes[(outcomes["defense"] == result.defense) & (outcomes["command"] == UNKNOWN)]
-        assert result.not_commands is not None
-        assert result.not_commands.clips == len(rows) == others.sum()
-        assert result.not_commands.accepted == (rows["said"] != "").sum()
+        assert len(rows) == others.sum()
         assert result.overall.clips == (~others).sum()
+        by_group = [(result.overall, rows)]
+        by_group += [(g, rows[rows[a.attribute] == g.group]) for a in result.attributes for g in a.groups]
+        for found, part in by_group:
+            assert found.not_commands is not None
+            assert found.not_commands.clips == len(part) > 0
+            assert found.not_commands.accepted == (part["said"] != "").sum()
+        for attribute in result.attributes:
+            assert sum(g.not_commands.clips for g in attribute.groups if g.not_commands) == len(rows)
+
+
+def test_other_sounds_that_become_a_command_are_counted_by_group(recognizer: Recognizer, everyone: Manifest) -> None:
+    mistaken = everyone.table["command"].replace({everyone.commands[0]: UNKNOWN})
+    part = Manifest(everyone.table.assign(command=mistaken), everyone.attributes)
+    report, outcomes = run_audit(recognizer, part, source="m.csv", defenses=[DefenseName.NONE])
+    said = outcomes.loc[outcomes["command"] == UNKNOWN].assign(accepted=lambda t: t["said"] != "")
+    assert 0 < said["accepted"].sum() < len(said)
+    (result,) = report.defenses
+    assert result.overall.not_commands == FalseAcceptance(clips=len(said), accepted=said["accepted"].sum())
+    for attribute in result.attributes:
+        counted = {g.group: g.not_commands and g.not_commands.accepted for g in attribute.groups}
+        assert counted == said.groupby(attribute.attribute)["accepted"].sum().to_dict()
+
+
+def test_a_group_without_other_sounds_has_no_false_acceptance(recognizer: Recognizer, everyone: Manifest) -> None:
+    attribute = everyone.attributes[0]
+    silent_group = everyone.table[attribute].iloc[0]
+    keep = (everyone.table["command"] != UNKNOWN) | (everyone.table[attribute] != silent_group)
+    report, _ = run_audit(recognizer, everyone.where(list(keep)), source="m.csv", defenses=[DefenseName.NONE])
+    groups = {g.group: g.not_commands for g in report.defenses[0].attributes[0].groups}
+    assert groups.pop(silent_group) is None
+    assert all(groups.values())
+    assert report.defenses[0].overall.not_commands is not None
+
+
+def test_a_group_of_nothing_but_other_sounds_is_counted_overall_only(
+    recognizer: Recognizer, everyone: Manifest
+) -> None:
+    attribute = everyone.attributes[0]
+    quiet_group = everyone.table[attribute].iloc[0]
+    keep = (everyone.table["command"] == UNKNOWN) | (everyone.table[attribute] != quiet_group)
+    part = everyone.where(list(keep))
+    report, _ = run_audit(recognizer, part, source="m.csv", defenses=[DefenseName.NONE])
+    (result,) = report.defenses
+    assert quiet_group not in {g.group for g in result.attributes[0].groups}
+    assert result.overall.not_commands is not None
+    assert result.overall.not_commands.clips == (part.table["command"] == UNKNOWN).sum()
 
 
 def test_an_unknown_sound_is_never_said_to_be_recognised(audited: Audited) -> None:
@@ -254,6 +305,29 @@ def test_commands_the_recogniser_does_not_know_are_named(recognizer: Recognizer,
         run_audit(recognizer, Manifest(few.table.assign(command=strange), few.attributes), source="m.csv")
 
 
+def test_speakers_in_two_groups_are_named_before_any_clip_is_decided(
+    recognizer: Recognizer, everyone: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decide(*_: object, **__: object) -> None:
+        raise AssertionError("a clip was decided")
+
+    monkeypatch.setattr("monitoring.audit.decide_all", decide)
+    attribute = everyone.attributes[0]
+    speakers, is_first = everyone.table["speaker"], ~everyone.table.duplicated("speaker")
+    torn = sorted(set(speakers))
+
+    def moved(rows: pd.Series[bool]) -> Manifest:
+        groups = everyone.table[attribute].mask(rows, "elsewhere")
+        return Manifest(everyone.table.assign(**{attribute: groups}), everyone.attributes)
+
+    one = rf"1 of {len(torn)} speakers .* of {attribute} .*\('{torn[0]}': elsewhere, [a-z]+\)"
+    with pytest.raises(ManifestError, match=one):
+        run_audit(recognizer, moved(is_first & (speakers == torn[0])), source="m.csv")
+    with pytest.raises(ManifestError, match=f"{len(torn)} of .* and {len(torn) - 5} more") as refused:
+        run_audit(recognizer, moved(is_first), source="m.csv")
+    assert [name for name in torn if repr(name) in str(refused.value)] == torn[:5]
+
+
 def test_a_manifest_of_nothing_but_other_sounds_is_refused(recognizer: Recognizer, few: Manifest) -> None:
     with pytest.raises(ManifestError, match="no clip of a command"):
         run_audit(recognizer, few.where(list(few.table["command"] == UNKNOWN)), source="m.csv")
@@ -261,7 +335,7 @@ def test_a_manifest_of_nothing_but_other_sounds_is_refused(recognizer: Recognize
 
 def test_without_other_sounds_nothing_is_said_of_them(recognizer: Recognizer, few: Manifest) -> None:
     report, _ = run_audit(recognizer, few.where(list(few.table["command"] != UNKNOWN)), source="m.csv")
-    assert [r.not_commands for r in report.defenses] == [None] * len(report.defenses)
+    assert [r.overall.not_commands for r in report.defenses] == [None] * len(report.defenses)
 
 
 def test_only_the_defenses_asked_for_are_audited(recognizer: Recognizer, few: Manifest) -> None:

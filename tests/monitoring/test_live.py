@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.counters import Counters
 from monitoring.live import LiveMonitor, label_result
-from recognizer.decision import OUTCOME_OF, UNKNOWN, Certificate, Decision, Reason, abstention
+from recognizer.decision import OUTCOME_OF, UNKNOWN, Certificate, Decision, Outcome, Reason, abstention
 
 VOCABULARY = {"accent": ("north", "south"), "gender": ("female", "male")}
 SPEAKERS = {
@@ -68,17 +68,19 @@ def of_group(series: Series, attribute: str, group: str) -> Series:
 
 
 @pytest.mark.parametrize(
-    ("said", "truth", "result"),
+    ("outcome", "said", "truth", "result"),
     [
-        ("left", "left", "correct"),
-        ("left", "right", "wrong"),
-        ("left", UNKNOWN, "wrong"),
-        (None, "left", "rejected"),
-        (None, UNKNOWN, "correct"),
+        (Outcome.ACCEPTED, "left", "left", "correct"),
+        (Outcome.ACCEPTED, "left", "right", "wrong"),
+        (Outcome.ACCEPTED, "left", UNKNOWN, "wrong"),
+        (Outcome.REJECTED, None, "left", "rejected"),
+        (Outcome.REJECTED, None, UNKNOWN, "correct"),
+        (Outcome.BAD_INPUT, None, "left", None),
+        (Outcome.SERVICE, None, "left", None),
     ],
 )
-def test_what_a_label_makes_of_a_decision(said: str | None, truth: str, result: str) -> None:
-    assert label_result(said, truth) == result
+def test_what_a_label_makes_of_a_decision(outcome: Outcome, said: str | None, truth: str, result: str | None) -> None:
+    assert label_result(outcome, said, truth) == result
 
 
 events = st.lists(
@@ -95,30 +97,46 @@ events = st.lists(
 @given(events, st.integers(1, 10), st.integers(1, 4))
 def test_an_onlooker_never_sees_a_change_made_by_too_few(events: list[tuple[str, Any, str]], k: int, m: int) -> None:
     watch = Watch(k, m)
-    groups = {(a, g) for who in SPEAKERS.values() for a, g in who.items()}
-    waiting: dict[tuple[str, str, str], list[str]] = {(*g, name): [] for g in groups for name in (COMMANDS, LABELS)}
+    waiting: defaultdict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     before = watch.scrape()
     for speaker, what, defense in events:
+        name = LABELS if what == "label" else COMMANDS
         if what == "label":
             watch.monitor.labelled("wrong", defense=defense, groups=SPEAKERS[speaker], speaker=speaker)
         else:
             watch.decided(decision(what), speaker, defense)
-        name = LABELS if what == "label" else COMMANDS
-        for group in SPEAKERS[speaker].items():
-            waiting[(*group, name)].append(speaker)
+        for attribute, group in SPEAKERS[speaker].items():
+            waiting[attribute, group, defense, name].append(speaker)
         after = watch.scrape()
-        for group in groups:
-            changed = {key[0] for key, value in of_group(after, *group).items() if value != before[key]}
-            for counter in (COMMANDS, LABELS):
-                lot = waiting[(*group, counter)]
-                steps = [v - before[key] for key, v in of_group(after, *group).items() if key[0] == counter]
-                if counter in changed:
-                    assert len(lot) >= k
-                    assert len(set(lot)) >= m
-                    assert sum(steps) == len(lot)
-                    waiting[(*group, counter)] = []
-            assert changed == set() or changed & {COMMANDS, LABELS}  # no histogram moves by itself
+        for (attribute, group, by, counter), lot in waiting.items():
+            of_lot = [
+                key for key in of_group(after, attribute, group) if key[0] == counter and ("defense", by) in key[1]
+            ]
+            if step := sum(after[key] - before[key] for key in of_lot):
+                assert step == len(lot) >= k
+                assert len(set(lot)) >= m
+                waiting[attribute, group, by, counter] = []
+        changed = {key[0] for key, value in after.items() if value != before[key]} - {"evenvoice_commands_total"}
+        assert changed == set() or changed & {COMMANDS, LABELS}  # no histogram moves by itself
         before = after
+
+
+def test_a_defense_that_one_person_alone_was_given_is_not_seen_in_a_lot_of_others() -> None:
+    watch = Watch(10, 3)
+    for number in range(12):
+        watch.decided(decision(), ("s0", "s2", "s4")[number % 3], "none")
+    watch.decided(decision(Reason.SMOOTHING_TIE), "s6", "smoothing")
+    assert watch.total(COMMANDS, attribute="accent", group="north", defense="none") == 10
+    assert watch.total(COMMANDS, attribute="accent", group="north", defense="smoothing") == 0
+
+
+def test_commands_without_a_speaker_release_no_registered_one() -> None:
+    watch = Watch(3, 3)
+    watch.decided(decision(Reason.SMOOTHING_TIE), "s2", "smoothing")  # of undeclared gender
+    for _ in range(4):
+        watch.decided(decision(), None, "smoothing")
+    assert watch.total(COMMANDS, attribute="gender", group="undeclared", outcome="accepted") == 3
+    assert watch.total(COMMANDS, attribute="gender", group="undeclared", outcome="rejected") == 0
 
 
 @settings(max_examples=15, deadline=None)
@@ -165,7 +183,7 @@ def test_a_decision_that_came_too_late_says_nothing_of_the_defense() -> None:
 
 def test_a_refused_command_is_counted() -> None:
     watch = Watch(1, 1)
-    watch.monitor.refused(Reason.OVERLOADED)
+    watch.monitor.refused(Outcome.SERVICE, "overloaded")
     assert watch.total("evenvoice_commands_total", outcome="service", reason="overloaded") == 1
 
 

@@ -60,6 +60,11 @@ def all_or_nothing(share: float, speakers: int = 25) -> Sampler:
     return lambda rng: (rng.random(speakers) < share).astype(float)
 
 
+def sometimes_always(share: float, otherwise: float, speakers: int) -> Sampler:
+    """Speakers' own probabilities: 1 for a share of them, `otherwise` for the rest."""
+    return lambda rng: np.where(rng.random(speakers) < share, 1.0, otherwise)
+
+
 def simulate(runs: int, tolerance: float = 0.0, **groups: Sampler) -> list[Gap]:
     rng = np.random.default_rng(2023)
     return [
@@ -272,7 +277,7 @@ def test_an_argument_outside_its_range_is_refused(argument: str, value: float) -
 def test_the_interval_is_the_bootstrap_t_written_as_loops() -> None:
     rng = np.random.default_rng(10)
     table = uneven_table(9, a=10, b=12, c=14)
-    two_kinds_of_speakers = rng.permutation(np.tile([0.2, 0.6], 18))
+    two_kinds_of_speakers = rng.permutation(np.tile([0.05, 0.95], 18))
     table = replace(table, score=table.clips * two_kinds_of_speakers)
     names = ["a", "b", "c"]
     pairs = [("a", "b"), ("a", "c"), ("b", "c")]
@@ -368,6 +373,49 @@ def test_speakers_nobody_happened_to_meet_do_not_make_groups_equivalent(share: f
     assert sum(result.lower > truth for result in results) <= most_of(runs)
 
 
+@pytest.mark.parametrize("speakers", [25, 75, 150])
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.06])
+def test_a_spread_that_everyone_shows_does_not_hide_speakers_nobody_happened_to_meet(
+    share: float, speakers: int
+) -> None:
+    runs, usual = 200, 0.03
+    truth = share * (1 - usual)
+    results = simulate(
+        runs,
+        tolerance=min(0.05, 0.99 * truth),
+        x=rejected(speakers, 13, usual),
+        y=rejected(speakers, 13, sometimes_always(share, usual, speakers)),
+    )
+    assert sum(result.upper < truth for result in results) <= most_of(runs)
+    assert sum(result.lower > truth for result in results) <= most_of(runs)
+    assert sum(result.verdict is Verdict.EQUIVALENT for result in results) <= most_of(runs)
+
+
+@pytest.mark.parametrize("rejected_clips", [(0, 0), (1, 1), (3, 2)])
+def test_a_few_rejections_evenly_spread_do_not_make_small_groups_equivalent(rejected_clips: tuple[int, int]) -> None:
+    x, y = ((np.arange(J) < few) / 14 for J, few in zip((13, 10), rejected_clips, strict=True))
+    result = gap(table_of(x=x, y=y), tolerance=0.05, min_speakers=10, seed=1)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.upper >= result.value_compared + log(2 / 0.05) / 10 - 1e-12
+
+
+@pytest.mark.parametrize("rejected_clips", range(0, 71, 5))
+def test_fewer_than_74_speakers_a_group_are_never_equivalent_at_the_usual_tolerance(rejected_clips: int) -> None:
+    scores = (np.arange(74) < rejected_clips) / 14
+    short, enough = (gap(table_of(x=scores[:J], y=scores[:J]), tolerance=0.05, seed=1) for J in (73, 74))
+    assert short.verdict is Verdict.INCONCLUSIVE
+    if rejected_clips >= 20:
+        assert enough.verdict is Verdict.EQUIVALENT
+        assert enough.upper == pytest.approx(log(2 / 0.05) / 74)
+
+
+def test_the_upper_bound_is_that_of_the_pair_that_reaches_furthest() -> None:
+    spread = np.tile([0.1, 0.11, 0.12, 0.13, 0.14], 20)
+    result = gap(table_of(a=spread[:20], b=spread[:40] + 0.05, c=spread + 0.1), tolerance=0.05, seed=1)
+    assert result.upper == pytest.approx(0.1 + log(3 / 0.05) / 20)  # a and c: the widest gap, the smaller group
+    assert result.lower == pytest.approx(0.1, abs=0.02)  # c alone decides L
+
+
 def test_in_those_simulations_the_plain_variance_would_often_be_zero() -> None:
     results = simulate(300, tolerance=0.04, x=rejected(25, 14, 0.0), y=rejected(25, 14, all_or_nothing(0.05)))
     assert sum(result.value_compared == 0.0 for result in results) >= 0.2 * 300
@@ -382,7 +430,8 @@ def test_two_groups_of_zeros_reach_the_rule_of_three() -> None:
 
 
 def test_enough_speakers_without_a_rejection_are_equivalent() -> None:
-    assert gap(table_of(x=np.zeros(200), y=np.zeros(200)), tolerance=0.05, seed=1).verdict is Verdict.EQUIVALENT
+    few, enough = (gap(table_of(x=np.zeros(J), y=np.zeros(J)), tolerance=0.05, seed=1) for J in (104, 105))
+    assert (few.verdict, enough.verdict) == (Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
 
 
 def test_constants_that_differ_a_little_are_no_disparity_and_ones_that_differ_a_lot_are() -> None:

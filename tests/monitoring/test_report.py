@@ -25,7 +25,14 @@ from monitoring.report import overview, to_markdown
 from recognizer.defense import DefenseName
 
 
-def group(name: str, accuracy: float, rejection: float, score: float | None, speakers: int = 24) -> GroupResult:
+def group(
+    name: str,
+    accuracy: float,
+    rejection: float,
+    score: float | None,
+    speakers: int = 24,
+    others: FalseAcceptance | None = None,
+) -> GroupResult:
     return GroupResult(
         group=name,
         speakers=speakers,
@@ -33,6 +40,7 @@ def group(name: str, accuracy: float, rejection: float, score: float | None, spe
         accuracy=Estimate(mean=accuracy, lower=accuracy - 0.01, upper=accuracy + 0.01),
         rejection=Estimate(mean=rejection, lower=None, upper=None),
         auc_fpr=None if score is None else Estimate(mean=score, lower=0.0, upper=1.0),
+        not_commands=others,
     )
 
 
@@ -48,25 +56,27 @@ def gap(metric: str, value: float, verdict: Verdict, *, compared: bool) -> GapRe
         too_small=("west",) if compared else ("north", "south", "west"),
         highest="north",
         lowest="south",
+        minimum_detectable_gap=0.0875 if compared else None,
     )
 
 
-def result(defense: DefenseName, score: float | None, gaps: tuple[GapResult, ...], others: int | None) -> DefenseResult:
+def result(defense: DefenseName, score: float | None, gaps: tuple[GapResult, ...], accepted: int) -> DefenseResult:
+    """`accepted` of 40 other sounds, all of them the north's."""
+    others = FalseAcceptance(clips=40, accepted=accepted)
     return DefenseResult(
         defense=defense,
-        overall=group("all", 0.8125, 0.125, score, 50),
+        overall=group("all", 0.8125, 0.125, score, 50, others),
         attributes=(
             AttributeResult(
                 attribute="accent",
                 groups=(
-                    group("north", 0.9, 0.0625, score),
+                    group("north", 0.9, 0.0625, score, others=others),
                     group("south", 0.7, 0.1875, score),
                     group("west", 0.6, 0.5, score, 2),
                 ),
                 gaps=gaps,
             ),
         ),
-        not_commands=None if others is None else FalseAcceptance(clips=40, accepted=others),
     )
 
 
@@ -89,7 +99,7 @@ def report() -> AuditReport:
         settings=AuditSettings(seed=17),
         defenses=(
             result(DefenseName.NONE, None, plain, 7),
-            result(DefenseName.SMOOTHING, 0.0421, defended, None),
+            result(DefenseName.SMOOTHING, 0.0421, defended, 0),
         ),
         unheard=(Unheard(clip="a/b/c.wav", why="the clip's peak is below -60 dBFS"),),
     )
@@ -104,9 +114,10 @@ def tables(page: str) -> list[list[list[str]]]:
 
 def test_the_page_says_what_was_audited_with_what(report: AuditReport) -> None:
     page = to_markdown(report)
-    for words in ("tones", report.bundle_version, report.fingerprint, "manifest.csv", "540 clips of 50 speakers",
-                  "seed 17", "2026-01-02T03:04:05", "tolerance of 0.05", "at least 20 speakers", "95%"):  # fmt: skip
-        assert words in page
+    words = ("tones", report.bundle_version, report.fingerprint, "manifest.csv", "540 clips of 50 speakers", "seed 17")
+    numbers = ("2026-01-02T03:04:05", "tolerance of 0.05", "at least 20 speakers", "95%", "80%")
+    for part in (*words, *numbers):
+        assert part in page
 
 
 def test_every_table_of_the_page_is_whole(report: AuditReport) -> None:
@@ -128,18 +139,24 @@ def test_the_page_has_a_row_for_every_group_and_defense(report: AuditReport) -> 
 
 
 def test_the_page_tells_how_many_other_sounds_were_accepted(report: AuditReport) -> None:
-    everyone, _, _ = tables(to_markdown(report))
-    assert [row[-1] for row in everyone[1:]] == ["7 of 40", "none heard"]
+    everyone, by_accent, _ = tables(to_markdown(report))
+    assert everyone[0][-1] == by_accent[0][-1] == "others accepted"
+    assert [row[-1] for row in everyone[1:]] == ["7 of 40", "0 of 40"]
+    assert {(row[0], row[1]): row[-1] for row in by_accent[1:]} == {
+        ("north", "none"): "7 of 40", ("north", "smoothing"): "0 of 40",
+        ("south", "none"): "-", ("south", "smoothing"): "-",
+        ("west", "none"): "-", ("west", "smoothing"): "-",
+    }  # fmt: skip
 
 
 def test_the_page_gives_each_gap_its_interval_and_verdict(report: AuditReport) -> None:
     *_, gaps = tables(to_markdown(report))
     (row,) = (row for row in gaps if row[0] == "accent: AUC_FPR")
-    assert row[1:] == ["smoothing", "0.034", "0.034", "[0.024, 0.048]", "2 of 3", "equivalent"] or row[1:] == [
-        "smoothing", "0.035", "0.035", "[0.024, 0.048]", "2 of 3", "equivalent",
-    ]  # fmt: skip
+    assert row[1:] in (
+        ["smoothing", value, value, "[0.024, 0.048]", "0.087", "2 of 3", "equivalent"] for value in ("0.034", "0.035")
+    )
     (row, _) = (row for row in gaps if row[0] == "accent: accuracy")
-    assert row[1:] == ["none", "0.200", "-", "-", "0 of 3", "insufficient"]
+    assert row[1:] == ["none", "0.200", "-", "-", "-", "0 of 3", "insufficient"]
     assert len(gaps) - 1 == 5
 
 
@@ -166,8 +183,23 @@ def test_the_overview_has_every_group_and_every_defenses_figures(report: AuditRe
     assert cells["accent: accuracy"] == ["0.200 insufficient"] * 2
 
 
+def test_the_overview_tells_how_many_other_sounds_were_accepted_where_there_are_any(report: AuditReport) -> None:
+    everyone, by_accent, _ = overview(report)
+    assert everyone.columns[-1].split() == by_accent.columns[-1].split() == ["others", "accepted,", "%"]
+    assert [row[-1] for row in (*everyone.rows, *by_accent.rows)] == ["18/0", "18/0", "-/-", "-/-"]
+
+    without = tuple(
+        r.model_copy(update={"overall": r.overall.model_copy(update={"not_commands": None})}) for r in report.defenses
+    )
+    for grid in overview(report.model_copy(update={"defenses": without})):
+        assert "others" not in " ".join(grid.columns)
+        assert {len(row) for row in grid.rows} == {len(grid.columns)}
+
+
 def test_the_overview_fits_a_terminal_of_eighty_columns(report: AuditReport) -> None:
-    for grid in overview(report):
+    middle = report.defenses[1].model_copy(update={"defense": DefenseName.NEURAL_REJECTION})
+    three = (report.defenses[0], middle, report.defenses[1])
+    for grid in overview(report.model_copy(update={"defenses": three})):
         assert {len(row) for row in grid.rows} == {len(grid.columns)}
         out = StringIO()
         Console(file=out, width=80).print(grid.to_rich())

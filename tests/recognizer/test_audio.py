@@ -150,9 +150,33 @@ def test_refuses_a_wav_cut_off_in_its_header(length: int) -> None:
         decode(encode(sine())[:length], WANTED)
 
 
-def test_a_wav_cut_off_in_its_samples_is_as_long_as_what_came() -> None:
+@pytest.mark.parametrize("cut", [1, 2, 1000, 31_000])
+def test_a_wav_cut_off_in_its_samples_is_refused(cut: int) -> None:
     whole = encode(sine(seconds=1.0))
-    assert decode(whole[: 44 + 2 * 8000], WANTED).seconds == 0.5
+    with pytest.raises(BrokenAudio, match="cut off: 32,000 bytes of samples were to come"):
+        decode(whole[:-cut], WANTED)
+
+
+@pytest.mark.parametrize("placeholder", [0, 0xFFFFFFFF])
+def test_a_streamed_wav_that_could_not_know_its_size_is_as_long_as_what_came(placeholder: int) -> None:
+    whole = bytearray(encode(sine(seconds=0.5)))
+    assert whole[36:40] == b"data"
+    whole[40:44] = placeholder.to_bytes(4, "little")
+    if placeholder:
+        assert decode(bytes(whole), WANTED).seconds == 0.5
+    else:
+        with pytest.raises((BrokenAudio, TooShort)):  # libsndfile takes 0 at its word
+            decode(bytes(whole), WANTED)
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS")])
+def test_a_loud_clip_of_a_corpus_is_heard_though_its_decoder_overshoots(container: str, subtype: str) -> None:
+    rng = np.random.default_rng(0)
+    loud = np.sign(sine()) * rng.uniform(0.2, 0.999, len(sine()))
+    data = encode(loud, container=container, subtype=subtype)
+    assert np.abs(soundfile.read(io.BytesIO(data))[0]).max() > 1.01
+    clip = decode(data, WANTED, formats=CORPUS_FORMATS)
+    assert float(np.abs(clip.waveform).max()) <= 1.0
 
 
 def test_a_flac_cut_off_gives_an_error_or_what_came() -> None:

@@ -13,19 +13,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from recognizer.groups import OTHER, UNDECLARED, clean_value
-
-DECADES = ("teens", "twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
-"""Common Voice's ages, 10 to 99 years."""
+from recognizer.groups import NO_ANSWER, OTHER, UNDECLARED, age_decade, clean_value
 
 NATIVE, NON_NATIVE = "native", "non-native"
 """The groups of the attribute `native`: whether English is the speaker's first language."""
-
-_NO_ANSWER = {
-    UNDECLARED,
-    *("prefer not to say", "prefer not to answer", "do not wish to say", "do_not_wish_to_say", "not stated"),
-    *("declined", "unspecified", "unknown", "n/a", "na", "nan", "none", "null", "-", "?"),
-}
 
 
 def as_declared(value: str) -> str:
@@ -46,7 +37,7 @@ class Rule:
         """The group of a value that is trimmed and lower-cased."""
         if value in self.table:
             return self.table[value]
-        return UNDECLARED if value in _NO_ANSWER else self.coding(value)
+        return UNDECLARED if value in NO_ANSWER else self.coding(value)
 
     def is_odd(self, value: str) -> bool:
         """Whether the value's group is a judgement, or the value was lost."""
@@ -65,17 +56,6 @@ class Cleaning:
     """What it became."""
     speakers: int
     """How many declared it."""
-
-
-def age_decade(value: str) -> str:
-    """The decade of an age: one of `DECADES`, or a number of years from 10 to 99; `undeclared` otherwise."""
-    if value in DECADES:
-        return value
-    try:
-        years = float(value)
-    except ValueError:
-        return UNDECLARED
-    return DECADES[int(years // 10) - 1] if 10 <= years < 100 else UNDECLARED
 
 
 AGE = Rule(table={"fourties": "forties"}, coding=age_decade)

@@ -169,6 +169,7 @@ def _load(
             columns=mapped,
             attributes=[a for a in attributes if a in header or a in mapped],
             default_split=None if needs_split else "train",
+            as_declared=True,
         )
         undeclared = {a: UNDECLARED for a in attributes if a not in part.attributes}
         parts.append(Manifest(part.table.assign(**undeclared), tuple(attributes)))

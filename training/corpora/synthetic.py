@@ -28,12 +28,7 @@ from scipy.signal import fftconvolve
 from recognizer.audio import SAMPLE_RATE, WINDOW_SECONDS
 from recognizer.decision import UNKNOWN
 from recognizer.manifest import write_table
-
-COMMANDS = (
-    *("hey", "yes", "no", "zero", "one", "two", "three"),
-    *("four", "five", "six", "seven", "eight", "nine"),
-)
-"""Common Voice's single words."""
+from training.corpora.common_voice import COMMANDS
 
 HEARD_WORDS = (
     *("house", "water", "window", "tree", "garden", "purple"),
