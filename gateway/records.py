@@ -6,6 +6,7 @@ stored.
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,11 +75,12 @@ class Records:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 2.0})
-            sa.event.listen(self._engine, "connect", _use_wal)
-            with self._engine.begin() as connection:  # several workers may start at once
-                connection.execute(sa.schema.CreateTable(DECISIONS, if_not_exists=True))
-                for index in DECISIONS.indexes:
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+            sa.event.listen(self._engine, "connect", _sync_normally)
+            with path.with_suffix(".lock").open("w") as lock:  # several workers may start at once
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                with self._engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                _METADATA.create_all(self._engine)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise RecordsError(f"the records {path} can't be opened: {error}") from error
 
@@ -166,8 +168,7 @@ class Records:
         self._engine.dispose()
 
 
-def _use_wal(connection: Any, _: Any) -> None:
+def _sync_normally(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()

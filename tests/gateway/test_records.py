@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,16 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / RECORDS_FILE).write_bytes(b"no database at all" * 1000)
     with pytest.raises(RecordsError, match=RECORDS_FILE):
         Records(tmp_path / RECORDS_FILE)
+
+
+def _open_and_close(path: Path) -> str:
+    Records(path).close()
+    return "opened"
+
+
+def test_workers_that_start_at_once_on_a_new_folder_all_open_the_records(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        list(pool.map(abs, range(8)))  # all of them have started
+        for number in range(10):
+            path = tmp_path / f"state{number}" / "records.sqlite3"
+            assert list(pool.map(_open_and_close, [path] * 4)) == ["opened"] * 4

@@ -1,0 +1,29 @@
+"""What the demo refuses before it touches anything; the demo itself is run whole by `make demo`."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_a_port_that_is_taken_is_refused_before_the_folder_is_cleared(evenvoice: Any, tmp_path: Path) -> None:
+    (tmp_path / ".evenvoice-demo").write_text("of an earlier demo")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", str(taken.getsockname()[1]))
+    assert done.code == 1
+    assert "give another --port" in done.err
+    assert (tmp_path / ".evenvoice-demo").is_file()
+
+
+@pytest.mark.parametrize("name", ["corpus", "thesis.txt"])
+def test_a_folder_that_holds_something_else_is_never_cleared(evenvoice: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", "39999")
+    assert done.code == 1
+    assert "give another --folder" in done.err
+    assert (tmp_path / name).is_dir()
