@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.goals import Goal, finish
 from gateway.cli.demo import SUMMARY_FILE, Summary
 
-QUICK = ["--voices", "60", "--epochs", "4"]
+QUICK = ["--voices", "42", "--epochs", "3"]
 
 
 def main() -> None:

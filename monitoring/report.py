@@ -40,7 +40,7 @@ class Grid:
     def to_rich(self) -> Table:
         table = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if number == 0 else "right")
+            table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
         for row in self.rows:
             table.add_row(*row)
         return table
@@ -64,16 +64,16 @@ def overview(report: AuditReport) -> Iterator[Grid]:
         f"AUC_FPR\n{_slashed(SHORT[r.defense] for r in scored)}",
     )
     if has_others:
-        columns = (*columns, "others\naccepted, %")
+        columns = (*columns, "others, %\naccepted")
 
     def row(find: Callable[[DefenseResult], GroupResult]) -> tuple[str, ...]:
         groups = [find(r) for r in results]
         return (
             groups[0].group,
             str(groups[0].speakers),
-            _slashed(f"{100 * g.rejection.mean:.1f}" for g in groups),
-            _slashed(f"{100 * g.accuracy.mean:.1f}" for g in groups),
-            _slashed(_score(find(r)) for r in scored),
+            _slashed(_percent(g.rejection.mean) for g in groups),
+            _slashed(_percent(g.accuracy.mean) for g in groups),
+            _slashed(_score(find(r), digits=3) for r in scored),
             *([_slashed(_accepted_share(g.not_commands) for g in groups)] if has_others else []),
         )
 
@@ -185,8 +185,8 @@ def _accepted_share(others: FalseAcceptance | None) -> str:
     return "-" if others is None else f"{100 * others.accepted / others.clips:.0f}"
 
 
-def _score(group: GroupResult) -> str:
-    return "-" if group.auc_fpr is None else f"{group.auc_fpr.mean:.4f}"
+def _score(group: GroupResult, *, digits: int = 4) -> str:
+    return "-" if group.auc_fpr is None else f"{group.auc_fpr.mean:.{digits}f}"
 
 
 def _estimate(value: Estimate) -> str:
@@ -197,6 +197,10 @@ def _estimate(value: Estimate) -> str:
 
 def _slashed(parts: Iterable[str]) -> str:
     return "/".join(parts)
+
+
+def _percent(share: float) -> str:
+    return "100" if share == 1 else f"{100 * share:.1f}"
 
 
 def _number(value: float | None) -> str:

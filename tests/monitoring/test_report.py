@@ -172,7 +172,7 @@ def test_the_overview_has_every_group_and_every_defenses_figures(report: AuditRe
     text = " ".join(row)
     assert row[0] == "all"
     assert text.count("12.5") == text.count("81.2") == 2  # both defenses' false rejections and accuracy
-    assert text.count("0.0421") == 1  # the plain network has no AUC_FPR
+    assert text.count("0.042") == 1  # the plain network has no AUC_FPR
     assert [row[0] for row in by_accent.rows] == ["north", "south", "west"]
     assert [row[1] for row in by_accent.rows] == ["24", "24", "2"]
     cells = {row[0]: [" ".join(cell.split()) for cell in row[1:]] for row in gaps.rows}
@@ -185,7 +185,7 @@ def test_the_overview_has_every_group_and_every_defenses_figures(report: AuditRe
 
 def test_the_overview_tells_how_many_other_sounds_were_accepted_where_there_are_any(report: AuditReport) -> None:
     everyone, by_accent, _ = overview(report)
-    assert everyone.columns[-1].split() == by_accent.columns[-1].split() == ["others", "accepted,", "%"]
+    assert everyone.columns[-1].split() == by_accent.columns[-1].split() == ["others,", "%", "accepted"]
     assert [row[-1] for row in (*everyone.rows, *by_accent.rows)] == ["18/0", "18/0", "-/-", "-/-"]
 
     without = tuple(
