@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
+from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
 from gateway.cli.options import BUNDLE, FILE
 from gateway.cli.progress import console
+from gateway.schemas import CandidateBody, CertificateBody
 from recognizer.audio import SERVED_FORMATS, AudioError, read_clip
 from recognizer.bundle import load_bundle
-from recognizer.decision import Decision, abstention
+from recognizer.decision import Decision, Reason, abstention
 from recognizer.recognizer import Recognizer
+
+
+class Classified(BaseModel):
+    """One line of `--json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    file: str
+    decision: Literal["accept", "abstain", "error"]
+    """`error`: the file can't be used as audio."""
+    command: str | None = None
+    reason: Reason | None = None
+    detail: str
+    confidence: float | None = None
+    top: list[CandidateBody] = []
+    certificate: CertificateBody | None = None
+    seed: int | None = None
+    """Of the smoothing noise, with the file's name as the clip id."""
+
+    @classmethod
+    def of(cls, path: Path, decision: Decision, seed: int) -> Classified:
+        return cls(
+            file=str(path),
+            decision="accept" if decision.is_accepted else "abstain",
+            command=decision.command,
+            reason=decision.reason,
+            detail=decision.detail,
+            confidence=decision.confidence,
+            top=[CandidateBody(command=c.command, share=c.share) for c in decision.top],
+            certificate=CertificateBody.of(decision.certificate) if decision.certificate else None,
+            seed=seed,
+        )
 
 
 @click.command("classify")
@@ -42,30 +74,25 @@ def command(
     rows = [_decide(recognizer, path, defense, secrets.randbits(62) if seed is None else seed) for path in files]
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row))
+            click.echo(row.model_dump_json())
     else:
         table = Table("file", "decision", "command", "reason", "confidence", "detail")
         for row in rows:
-            confidence = row.get("confidence")
-            shown = "" if confidence is None else f"{confidence:.3f}"
-            table.add_row(row["file"], row["decision"], row["command"] or "", row["reason"] or "", shown, row["detail"])
+            shown = "" if row.confidence is None else f"{row.confidence:.3f}"
+            table.add_row(row.file, row.decision, row.command or "", row.reason or "", shown, row.detail)
         console.print(table)
-    if any(row["decision"] == "error" for row in rows):
+    if any(row.decision == "error" for row in rows):
         ctx.exit(2)
 
 
-def _decide(recognizer: Recognizer, path: Path, defense: str | None, seed: int) -> dict[str, Any]:
+def _decide(recognizer: Recognizer, path: Path, defense: str | None, seed: int) -> Classified:
     try:
         clip = read_clip(path, recognizer.audio, formats=SERVED_FORMATS)
         (decision,) = recognizer.decide([clip], clip_ids=[path.name], seed=seed, defense=defense)
     except AudioError as error:
         if error.reason is None:
-            return {"file": str(path), "decision": "error", "command": None, "reason": None, "detail": str(error)}
+            return Classified(file=str(path), decision="error", detail=str(error))
         decision = abstention(error.reason, str(error))
     except OSError as error:
-        return {"file": str(path), "decision": "error", "command": None, "reason": None, "detail": str(error)}
-    return {"file": str(path), "decision": _word(decision), **asdict(decision), "seed": seed}
-
-
-def _word(decision: Decision) -> str:
-    return "accept" if decision.is_accepted else "abstain"
+        return Classified(file=str(path), decision="error", detail=str(error))
+    return Classified.of(path, decision, seed)

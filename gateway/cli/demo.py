@@ -68,7 +68,7 @@ class Summary(BaseModel):
 @click.command("demo")
 @click.option("--once", is_flag=True, help="End instead of serving until Ctrl-C.")
 @click.option("--folder", type=FOLDER, default=Path("demo"), show_default=True, help="Rewritten from scratch.")
-@click.option("--voices", type=click.IntRange(min=30), default=132, show_default=True)
+@click.option("--voices", type=click.IntRange(30, 400), default=132, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
