@@ -76,6 +76,8 @@ def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port:
     """Synthesise voices, train, audit, serve, and ask the gateway whom it turns away."""
     _check_port(host, port)
     _clear(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has set it aside
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the gateway ends with the demo
     watch = Watch()
     manifest = _speak(folder, voices, watch)
     recognizer = _train(folder, manifest, epochs, watch)
