@@ -28,6 +28,7 @@ from recognizer.bundle import (
 from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
 from recognizer.manifest import SPLITS, Manifest
+from recognizer.neural_rejection import NeuralRejection
 from recognizer.progress import OnProgress, Stage, silent
 from recognizer.smoothing import check_settings
 from training.dataset import ClipSet, load_clips
@@ -113,6 +114,12 @@ def build_bundle(
     on_progress(Stage("fitting neural rejection", 0, 1))
     clips, fitted_on = choose_clips(training, validation, len(labels))
     machine = fit_rejection(fitted[CLEAN].network, clips)
+    rejection = NeuralRejection(
+        fitted[CLEAN].network,
+        machine.to(torch.device(device)),
+        labels,
+        confidence_threshold=settings.confidence_threshold,
+    )
     on_progress(Stage("fitting neural rejection", 1, 1, fitted_on))
 
     bundle = BundleManifest(
@@ -149,7 +156,7 @@ def build_bundle(
             speakers={s: int(manifest.table.loc[manifest.table["split"] == s, "speaker"].nunique()) for s in SPLITS},
         ),
         training=settings.model_dump(mode="json"),
-        test_results=_test_results(fitted, validation, test, settings.sigma),
+        test_results=_test_results(fitted, rejection, validation, test, settings.sigma),
     )
     tensors = {f"{name}.safetensors": result.network.state_dict() for name, result in fitted.items()}
     save_bundle(folder, bundle, {**tensors, "neural_rejection.safetensors": machine.tensors()})
@@ -165,18 +172,26 @@ def _vocabulary(manifest: Manifest) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _test_results(fitted: dict[str, Fitted], validation: ClipSet, test: ClipSet | None, sigma: float) -> dict[str, Any]:
-    """Single-draw accuracies of both networks; the defenses' own figures come from an audit."""
+def _test_results(
+    fitted: dict[str, Fitted], rejection: NeuralRejection, validation: ClipSet, test: ClipSet | None, sigma: float
+) -> dict[str, Any]:
+    """Accuracies of both networks, under one draw of noise, and of neural rejection; audits have the rest."""
     results: dict[str, Any] = {}
     for split, clips in (("validation", validation), ("test", test)):
         if clips is None:
             continue
+        truth = clips.manifest.table["command"].tolist()
+        decisions = rejection.decide(clips.waveforms, clip_ids=clips.manifest.clip_ids, seed=0)
+        of_commands = [(d, t) for d, t in zip(decisions, truth, strict=True) if t != UNKNOWN]
+        count = max(1, len(of_commands))
         results[split] = {
             "clips": len(clips),
             "speakers": int(clips.manifest.table["speaker"].nunique()),
             "skipped": len(clips.skipped),
             "clean_accuracy": round(evaluate(fitted[CLEAN].network, clips)[1], 6),
             "noise_accuracy_one_draw": round(evaluate(fitted[NOISE].network, clips, noise_sigma=sigma)[1], 6),
+            "neural_rejection_correct": round(sum(d.command == t for d, t in of_commands) / count, 6),
+            "neural_rejection_rejected": round(sum(not d.is_accepted for d, _ in of_commands) / count, 6),
         }
     results["best_epoch"] = {name: asdict(result.best) for name, result in fitted.items()}
     return results

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from pydantic import ValidationError
 
+from monitoring.audit import run_audit
 from recognizer.audio import read_clip
 from recognizer.bundle import BundleError, load_bundle, read_manifest
 from recognizer.decision import UNKNOWN
@@ -91,6 +92,15 @@ def test_the_test_accuracy_is_that_of_the_bundle_on_its_test_clips(bundle: Path,
     assert (results["test"]["clips"], results["test"]["speakers"], results["test"]["skipped"]) == (96, 4, 0)
     assert results["test"]["noise_accuracy_one_draw"] > 0.9
     assert 1 <= results["best_epoch"]["noise"]["number"] <= 10
+
+
+def test_the_results_of_neural_rejection_are_those_of_an_audit(bundle: Path, tones: Manifest) -> None:
+    report, _ = run_audit(
+        load_bundle(bundle), tones.split("test"), source="tones", defenses=[DefenseName.NEURAL_REJECTION]
+    )
+    audited, built = report.defenses[0].overall, read_manifest(bundle).test_results["test"]
+    assert built["neural_rejection_correct"] == pytest.approx(audited.accuracy.mean, abs=1e-6)
+    assert built["neural_rejection_rejected"] == pytest.approx(audited.rejection.mean, abs=1e-6)
 
 
 def test_the_clean_network_hears_no_noise_and_the_other_that_of_smoothing(
