@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -75,7 +76,7 @@ class Summary(BaseModel):
 def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port: int) -> None:
     """Synthesise voices, train, audit, serve, and ask the gateway whom it turns away."""
     _check_port(host, port)
-    _clear(folder)
+    claim = _claim(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has set it aside
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the gateway ends with the demo
     watch = Watch()
@@ -96,6 +97,7 @@ def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port:
         if not once:
             console.print("Serving until Ctrl-C.")
             _wait()
+    os.close(claim)
 
 
 class Watch:
@@ -123,12 +125,27 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _clear(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+def _claim(folder: Path) -> int:
+    """Empty the folder of an earlier demo and lock it for this one, as long as the descriptor returned is open."""
+    marker = folder / MARKER
+    if folder.exists() and any(folder.iterdir()) and not marker.is_file():
         raise click.ClickException(f"{folder} holds something else than a demo; give another --folder")
+    if marker.is_file():
+        os.close(_lock(marker))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / MARKER).write_text("Made by `evenvoice demo`, which removes this folder when it runs again.\n")
+    marker.write_text("Made by `evenvoice demo`, which removes this folder when it runs again.\n")
+    return _lock(marker)
+
+
+def _lock(marker: Path) -> int:
+    descriptor = os.open(marker, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise click.ClickException(f"another demo runs in {marker.parent}; give another --folder") from None
+    return descriptor
 
 
 def _heading(number: int, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,13 @@ def test_a_folder_that_holds_something_else_is_never_cleared(evenvoice: Any, tmp
     assert done.code == 1
     assert "give another --folder" in done.err
     assert (tmp_path / name).is_dir()
+
+
+def test_a_folder_in_which_another_demo_runs_is_never_cleared(evenvoice: Any, tmp_path: Path) -> None:
+    marker = tmp_path / ".evenvoice-demo"
+    with marker.open("w") as running:
+        fcntl.flock(running, fcntl.LOCK_EX)
+        done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", "39999")
+    assert done.code == 1
+    assert "another demo runs" in done.err
+    assert marker.is_file()
