@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from recognizer.decision import Decision, conclude
-from recognizer.network import M5, predict_logits
+from recognizer.network import Network, predict_logits
 
 
 class DefenseName(StrEnum):
@@ -48,7 +48,7 @@ class Undefended:
 
     name = DefenseName.NONE
 
-    def __init__(self, network: M5, labels: Sequence[str]) -> None:
+    def __init__(self, network: Network, labels: Sequence[str]) -> None:
         self.network = network.eval()
         self.labels = tuple(labels)
 

@@ -6,6 +6,8 @@ PyTorch's speech command tutorial; Tricks (no batch norm, SiLU) is Richards et a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -46,41 +48,58 @@ def architecture(name: ArchitectureName, labels: int) -> Architecture:
     return Architecture(labels=labels, tricks=tricks)
 
 
-class M5(nn.Module):
+class Network(nn.Module, ABC):
+    """Waveforms to penultimate features and logits: what every defense stands on."""
+
+    config: Architecture
+
+    @abstractmethod
+    def features(self, waveforms: Tensor) -> Tensor:
+        """Penultimate features, float32 [clips, features], of waveforms, float32 [clips, samples], raw amplitude."""
+
+    @abstractmethod
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Logits, float32 [clips, labels], of waveforms, float32 [clips, samples]."""
+
+
+class M5(Network):
     """Waveforms to logits.
 
     The first layer standardises each clip, so attacks and noise act on the raw amplitude before it.
+
+    The first convolution is a linear map of overlapping frames, and the others are images one pixel high with the
+    channels last: on a CPU a training step takes half, and a step of an attack (the gradient of the input) a third, of
+    the time that one-dimensional convolutions take, and the values are the same.
     """
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.config = config
-        blocks: list[nn.Module] = []
-        inputs = 1
-        for index, outputs in enumerate(config.channels):
-            first = index == 0
-            blocks.append(nn.Conv1d(inputs, outputs, KERNEL if first else 3, stride=config.stride if first else 1))
-            if not config.tricks:
-                blocks.append(nn.BatchNorm1d(outputs))
-            blocks.append(nn.SiLU() if config.tricks else nn.ReLU())
-            blocks.append(nn.MaxPool1d(POOL))
-            inputs = outputs
+        width = config.channels[0]
+        self.frames = nn.Linear(KERNEL, width)
+        blocks: list[nn.Module] = [*_after_convolution(width, tricks=config.tricks)]
+        for inputs, outputs in pairwise(config.channels):
+            blocks += [nn.Conv2d(inputs, outputs, (1, 3)), *_after_convolution(outputs, tricks=config.tricks)]
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(inputs, config.labels)
+        self.head = nn.Linear(config.last_width, config.labels)
 
     def features(self, waveforms: Tensor) -> Tensor:
-        """Penultimate features, float32 [clips, features].
-
-        Args:
-            waveforms: float32 [clips, samples], raw amplitude.
-        """
-        pooled: Tensor = self.blocks(standardise(waveforms).unsqueeze(1)).mean(dim=2)
+        """See `Network.features`."""
+        frames = standardise(waveforms).unfold(1, KERNEL, self.config.stride)  # [clips, time, KERNEL]
+        first = self.frames(frames).transpose(1, 2).unsqueeze(2)  # [clips, channels, 1, time], channels last
+        pooled: Tensor = self.blocks(first).mean(dim=(2, 3))
         return pooled
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Logits, float32 [clips, labels], of waveforms, float32 [clips, samples]."""
+        """See `Network.forward`."""
         logits: Tensor = self.head(self.features(waveforms))
         return logits
+
+
+def _after_convolution(channels: int, *, tricks: bool) -> tuple[nn.Module, ...]:
+    """What follows a convolution; ReLU after the pooling gives what it gives before it, on a quarter of the values."""
+    pool = nn.MaxPool2d((1, POOL))
+    return (nn.SiLU(), pool) if tricks else (nn.BatchNorm2d(channels), pool, nn.ReLU())
 
 
 def standardise(waveforms: Tensor) -> Tensor:
@@ -94,7 +113,7 @@ def parameters_of(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def predict_logits(network: M5, waveforms: Tensor, *, batch: int = 256) -> Tensor:
+def predict_logits(network: Network, waveforms: Tensor, *, batch: int = 256) -> Tensor:
     """Logits, float32 [clips, labels] on the CPU, in inference mode and batches; the network's mode is restored."""
     was_training = network.training
     device = next(network.parameters()).device

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recognizer.decision import Certificate, Decision, Reason, conclude
 from recognizer.defense import DefenseName, finite
-from recognizer.network import M5
+from recognizer.network import Network
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class NeuralRejection:
 
     def __init__(
         self,
-        network: M5,
+        network: Network,
         machine: SupportVectorMachine,
         labels: Sequence[str],
         *,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from recognizer.decision import Certificate, Decision, Reason, conclude
 from recognizer.defense import DefenseName, finite
-from recognizer.network import M5
+from recognizer.network import Network
 
 Counts = npt.NDArray[np.int64]
 """int64 [..., K]: votes a label."""
@@ -133,7 +133,7 @@ class RandomizedSmoothing:
 
     def __init__(
         self,
-        network: M5,
+        network: Network,
         labels: Sequence[str],
         *,
         sigma: float,

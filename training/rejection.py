@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from recognizer.network import M5
+from recognizer.network import Network
 from recognizer.neural_rejection import SupportVectorMachine
 from training.dataset import ClipSet
 
@@ -29,7 +29,7 @@ class RejectionError(ValueError):
     """Clips that no rejection machine can be fitted on."""
 
 
-def features_of(network: M5, clips: ClipSet) -> Features:
+def features_of(network: Network, clips: ClipSet) -> Features:
     """Penultimate features, float64 [clips, F]."""
     device = next(network.parameters()).device
     network.eval()
@@ -112,7 +112,7 @@ def export_machine(fitted: CalibratedClassifierCV) -> SupportVectorMachine:
     return SupportVectorMachine(**{k: torch.from_numpy(np.asarray(v, dtype=np.float64)) for k, v in tensors.items()})
 
 
-def fit_rejection(network: M5, clips: ClipSet) -> SupportVectorMachine:
+def fit_rejection(network: Network, clips: ClipSet) -> SupportVectorMachine:
     """Fit on a network's features of some clips.
 
     Raises:

@@ -31,7 +31,7 @@ def randomised(config: Architecture, seed: int = 0) -> M5:
     torch.manual_seed(seed)
     network = M5(config)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -51,14 +51,16 @@ def numpy_m5(network: M5, waveforms: Array) -> tuple[Array, Array]:
     x = (waveforms - waveforms.mean(axis=1, keepdims=True)) / (waveforms.std(axis=1, keepdims=True) + 1e-5)
     x = x[:, None, :]
     for block in range(4):
-        kernel, bias = weights[f"blocks.{step * block}.weight"], weights[f"blocks.{step * block}.bias"]
+        name = "frames" if block == 0 else f"blocks.{step * block - 1}"
+        kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        kernel = kernel.reshape(len(kernel), x.shape[1], -1)
         windows = sliding_window_view(x, kernel.shape[2], axis=2)[:, :, :: config.stride if block == 0 else 1]
         x = np.einsum("bilk,oik->bol", windows, kernel, optimize=True) + bias[:, None]
         if config.tricks:
             x = x / (1 + np.exp(-x))
         else:
             mean, variance, weight, shift = (
-                weights[f"blocks.{step * block + 1}.{name}"][:, None]
+                weights[f"blocks.{step * block}.{name}"][:, None]
                 for name in ("running_mean", "running_var", "weight", "bias")
             )
             x = np.maximum((x - mean) / np.sqrt(variance + 1e-5) * weight + shift, 0)
@@ -82,11 +84,11 @@ def test_multiply_adds_of_one_second_are_as_published(name: ArchitectureName, ex
     counted = []
 
     def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(module, (nn.Conv1d, nn.Linear))
+        assert isinstance(module, (nn.Conv2d, nn.Linear))
         counted.append(output[0].numel() * module.weight[0].numel())
 
     for module in network.modules():
-        if isinstance(module, (nn.Conv1d, nn.Linear)):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(count)
     with torch.inference_mode():
         network(torch.zeros(1, 16_000))
@@ -103,10 +105,49 @@ def test_every_named_architecture_equals_the_numpy_forward(name: ArchitectureNam
         np.testing.assert_allclose(network(waveforms), logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_gradients_equal_those_of_one_dimensional_convolutions(name: ArchitectureName) -> None:
+    network = randomised(architecture(name, 5))
+    waveforms = clips(3, 8000)
+    mine, theirs = waveforms.clone().requires_grad_(), waveforms.clone().requires_grad_()
+    network(mine).square().sum().backward()
+    published(network)(theirs).square().sum().backward()
+    assert mine.grad is not None
+    assert theirs.grad is not None
+    scale = float(theirs.grad.abs().max())
+    torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4 * scale)
+
+
+def published(network: M5) -> nn.Module:
+    """The same weights in the layers and the order of the published networks, but for the standardisation in front."""
+    layers: list[nn.Module] = []
+    frames = network.frames
+    first = nn.Conv1d(1, frames.out_features, frames.in_features, stride=network.config.stride)
+    first.load_state_dict({"weight": frames.weight.unsqueeze(1), "bias": frames.bias})
+    layers.append(first)
+    for module in network.blocks:
+        if isinstance(module, nn.Conv2d):
+            layers.append(nn.Conv1d(module.in_channels, module.out_channels, 3))
+            layers[-1].load_state_dict({"weight": module.weight.squeeze(2), "bias": module.bias})
+        elif isinstance(module, nn.BatchNorm2d):
+            layers.append(nn.BatchNorm1d(module.num_features))
+            layers[-1].load_state_dict(module.state_dict())
+        elif isinstance(module, nn.MaxPool2d):
+            layers += [nn.MaxPool1d(4)] if network.config.tricks else [nn.ReLU(), nn.MaxPool1d(4)]
+        elif isinstance(module, nn.SiLU):
+            layers.append(nn.SiLU())
+    return nn.Sequential(Standardise(), *layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), network.head).eval()
+
+
+class Standardise(nn.Module):
+    def forward(self, waveforms: Tensor) -> Tensor:
+        return standardise(waveforms).unsqueeze(1)
+
+
 def test_tricks_have_no_batch_norm_and_silu() -> None:
     kinds = {type(m) for m in M5(architecture("m5-tricks", 4)).modules()}
     assert nn.SiLU in kinds
-    assert not kinds & {nn.ReLU, nn.BatchNorm1d}
+    assert not kinds & {nn.ReLU, nn.BatchNorm2d}
 
 
 @pytest.mark.parametrize("gain", [0.05, 0.5, 3.0])
