@@ -1,0 +1,33 @@
+"""Attacks on recognisers: training hardens with them, audits and studies measure with them."""
+
+from recognizer.attacks.adversarial import Adversarial
+from recognizer.attacks.against_rejection import CauseRejection, EvadeNeuralRejection, EvadeSmoothing
+from recognizer.attacks.black_box import random_noise_attack, rays_attack, square_attack
+from recognizer.attacks.health import check_health
+from recognizer.attacks.objectives import Aim, Misclassify, Objective, frozen
+from recognizer.attacks.pgd import pgd
+from recognizer.attacks.pitfalls import Finding, Pitfall
+from recognizer.attacks.sweep import EPS_GRID, Level, nested_sweep, paper_sweep, snr_db
+
+__all__ = [
+    "EPS_GRID",
+    "Adversarial",
+    "Aim",
+    "CauseRejection",
+    "EvadeNeuralRejection",
+    "EvadeSmoothing",
+    "Finding",
+    "Level",
+    "Misclassify",
+    "Objective",
+    "Pitfall",
+    "check_health",
+    "frozen",
+    "nested_sweep",
+    "paper_sweep",
+    "pgd",
+    "random_noise_attack",
+    "rays_attack",
+    "snr_db",
+    "square_attack",
+]

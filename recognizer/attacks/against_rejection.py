@@ -1,0 +1,218 @@
+"""What an attacker wants of a recogniser that may abstain: a wrong command accepted, or every command refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from recognizer.attacks.objectives import Aim, all_but, log_odds
+from recognizer.decision import UNKNOWN
+from recognizer.neural_rejection import NeuralRejection
+from recognizer.smoothing import RandomizedSmoothing, noise, p_value
+
+_COPIES = 1024  # noisy clips whose activations are held at once
+
+
+class NoisyCopies:
+    """A network's log-probabilities under Gaussian noise that is fresh at each call.
+
+    It counts the draws that each clip has had: a new one, with the same seed, gives the same numbers again.
+    """
+
+    def __init__(self, network: nn.Module, *, sigma: float, clip_ids: Sequence[str], seed: int, draws: int) -> None:
+        """
+        Args:
+            network: waveforms to logits.
+            sigma: raw amplitude.
+            clip_ids: [all clips] names that key the noise, with `seed`; `rows` are places in them.
+            seed: the same as the defense's is no leak: the attacker's draws are never the defense's.
+            draws: a call.
+
+        Raises:
+            ValueError: no draws.
+        """
+        if draws < 1:
+            raise ValueError(f"draws is {draws}; an attack through noise needs at least 1 a step")
+        self.network = network
+        self.sigma = sigma
+        self.clip_ids = tuple(clip_ids)
+        self.seed = seed
+        self.draws = draws
+        self._heard = [0] * len(self.clip_ids)
+
+    def __call__(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        """float32 [clips, draws, K] of waveforms, [clips, samples]."""
+        noisy = (waveforms[:, None] + self._noise(waveforms, rows.tolist())).flatten(0, 1)
+        parts = torch.split(noisy, _COPIES)
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            logits = [self.network(part) for part in parts]
+        else:  # computed again in the backward pass, so that memory holds one part's activations at a time
+            logits = [checkpoint(self.network, part, use_reentrant=False) for part in parts]
+        return torch.cat(logits).log_softmax(dim=1).view(len(waveforms), self.draws, -1)
+
+    def _noise(self, waveforms: Tensor, rows: Sequence[int]) -> Tensor:
+        """sigma times standard normal, float32 [clips, draws, samples]."""
+        samples = waveforms.shape[1]
+        drawn = np.empty((len(rows), self.draws, samples), dtype=np.float32)
+        for place, row in enumerate(rows):
+            drawn[place] = noise(self.seed, f"attacker\x00{self.clip_ids[row]}", self._heard[row], self.draws, samples)
+            self._heard[row] += self.draws
+        return torch.from_numpy(drawn).to(waveforms.device).mul_(self.sigma)
+
+
+class EvadeSmoothing:
+    """Make the vote under noise wrong, by expectation over transformation (EoT).
+
+    The loss is log (1 - p) / p, p the mean soft-max of the true label over fresh draws; it orders clips as -log p does
+    (Salman et al. 2019, "Provably robust deep learning via adversarially trained smoothed classifiers"). `is_broken`
+    is a proxy by these draws: the verdict is RandomizedSmoothing's own, with other draws.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        sigma: float,
+        clip_ids: Sequence[str],
+        seed: int,
+        draws: int = 32,
+        error_alpha: float = 1.0,
+        unknown: int | None = None,
+    ) -> None:
+        """
+        Args:
+            network, sigma, clip_ids, seed, draws: see NoisyCopies.
+            error_alpha: a clip is broken when the wrong label passes the test of the top two at this level, too. 1 asks
+                for the plurality only, and an attack that stops there stops where smoothing abstains.
+            unknown: place of the label that is no command, and so no success.
+        """
+        self.network = network
+        self.error_alpha = error_alpha
+        self.unknown = unknown
+        self._copies = NoisyCopies(network, sigma=sigma, clip_ids=clip_ids, seed=seed, draws=draws)
+
+    def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
+        log_probabilities = self._copies(waveforms, rows)
+        votes = _votes(log_probabilities)
+        is_wanted = all_but(labels, votes.shape[1], self.unknown)
+        is_clear = torch.from_numpy(p_value(votes.cpu().numpy()) <= self.error_alpha).to(labels.device)
+        loss = log_odds(log_probabilities.logsumexp(dim=1), is_wanted)
+        return Aim(loss, _at(is_wanted, votes.argmax(dim=1)) & is_clear)
+
+
+class EvadeNeuralRejection:
+    """Be accepted as a wrong command.
+
+    The loss is max_{c wrong command} s_c - max(s_true, s_unknown, threshold), s the calibrated probabilities that the
+    defense thresholds. Until the attack succeeds that is secml's rule: climb s_c - s_k, k the true label or, while the
+    clip is rejected, the reject class, whose score is the threshold (Melis et al. 2017). `is_broken` is the defense's
+    own verdict: wrong *and* accepted.
+    """
+
+    def __init__(self, rejection: NeuralRejection) -> None:
+        self.rejection = rejection
+        self.network: nn.Module = rejection.network
+        self.unknown = _unknown_of(rejection.labels)
+
+    def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
+        del rows
+        shares = _shares(self.rejection, waveforms)
+        is_wanted = all_but(labels, shares.shape[1], self.unknown)
+        threshold = self.rejection.confidence_threshold
+        obstacle = shares.masked_fill(is_wanted, 0.0).amax(dim=1).clamp(min=threshold)
+        loss = shares.masked_fill(~is_wanted, 0.0).amax(dim=1) - obstacle
+        confidence, leader = shares.detach().max(dim=1)
+        return Aim(loss.float(), _at(is_wanted, leader) & (confidence >= threshold))
+
+
+class CauseRejection:
+    """Have a clip turned away, whatever its label: denial of service.
+
+    Neural rejection: the loss is max(threshold, s_unknown) - max_{c command} s_c, and `is_broken` the defense's own
+    verdict. Smoothing: by EoT, the log-ratio of the strongest rival's mean soft-max to the leading command's; broken
+    where no command leads, or where Cohen's test abstains on votes in these draws' proportions and of the defense's
+    number. That is a proxy by few draws, so let an attack go on after it (`stop_when_broken=False`): the verdict is the
+    defense's, with other draws.
+    """
+
+    def __init__(
+        self, defense: NeuralRejection | RandomizedSmoothing, *, clip_ids: Sequence[str], seed: int, draws: int = 32
+    ) -> None:
+        """
+        Args:
+            defense: who is to reject.
+            clip_ids, seed, draws: see NoisyCopies; neural rejection has no use for them.
+        """
+        self.defense = defense
+        self.network: nn.Module = defense.network
+        self.unknown = _unknown_of(defense.labels)
+        if isinstance(defense, RandomizedSmoothing):
+            self._copies = NoisyCopies(defense.network, sigma=defense.sigma, clip_ids=clip_ids, seed=seed, draws=draws)
+
+    def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
+        del labels
+        if isinstance(self.defense, NeuralRejection):
+            return self._of_neural_rejection(self.defense, waveforms)
+        return self._of_smoothing(self.defense, waveforms, rows)
+
+    def _of_neural_rejection(self, defense: NeuralRejection, waveforms: Tensor) -> Aim:
+        shares = _shares(defense, waveforms)
+        is_command = self._is_command(shares)
+        threshold = defense.confidence_threshold
+        obstacle = shares.masked_fill(is_command, 0.0).amax(dim=1).clamp(min=threshold)
+        loss = obstacle - shares.masked_fill(~is_command, 0.0).amax(dim=1)
+        confidence, leader = shares.detach().max(dim=1)
+        return Aim(loss.float(), ~_at(is_command, leader) | (confidence < threshold))
+
+    def _of_smoothing(self, defense: RandomizedSmoothing, waveforms: Tensor, rows: Tensor) -> Aim:
+        log_probabilities = self._copies(waveforms, rows)
+        log_shares = log_probabilities.logsumexp(dim=1)
+        is_command = self._is_command(log_shares)
+        leading = log_shares.masked_fill(~is_command, -torch.inf).max(dim=1)
+        rival = log_shares.masked_fill(~all_but(leading.indices, log_shares.shape[1]), -torch.inf).amax(dim=1)
+        votes = _votes(log_probabilities)
+        proportional = np.rint(votes.cpu().numpy() * (defense.draws / self._copies.draws)).astype(np.int64)
+        abstains = torch.from_numpy(p_value(proportional) > defense.error_alpha).to(votes.device)
+        return Aim(rival - leading.values, ~_at(is_command, votes.argmax(dim=1)) | abstains)
+
+    def _is_command(self, shares: Tensor) -> Tensor:
+        """bool [clips, K]: every label but `unknown`."""
+        places = torch.arange(shares.shape[1], device=shares.device)
+        return (places != (-1 if self.unknown is None else self.unknown)).expand_as(shares)
+
+
+def _unknown_of(labels: Sequence[str]) -> int | None:
+    return labels.index(UNKNOWN) if UNKNOWN in labels else None
+
+
+def _at(table: Tensor, places: Tensor) -> Tensor:
+    """[clips]: of each row of [clips, K] the entry at its place, int64 [clips]."""
+    return table.gather(1, places[:, None])[:, 0]
+
+
+def _votes(log_probabilities: Tensor) -> Tensor:
+    """int64 [clips, K]: arg-max counts of [clips, draws, K]."""
+    leaders = log_probabilities.detach().argmax(dim=2)
+    return nn.functional.one_hot(leaders, log_probabilities.shape[2]).sum(dim=1)
+
+
+def _shares(rejection: NeuralRejection, waveforms: Tensor) -> Tensor:
+    """The machine's probabilities, float64 [clips, K]; gradients keep their direction but have length 1 a clip.
+
+    Far from the training data each kernel, and the gradient with it, dies away like exp(-gamma d^2), and float32 ends
+    at d^2 = 100 / gamma. Scaled while still in float64, the direction lasts to about d^2 = 700 / gamma; farther out
+    the gradient is 0, and an attack has to start from another clip.
+    """
+    features = rejection.network.features(waveforms).double()
+    if features.requires_grad:
+        features.register_hook(_at_unit_length)  # type: ignore[no-untyped-call]
+    return rejection.machine.probabilities(features)
+
+
+def _at_unit_length(gradient: Tensor) -> Tensor:
+    """Each row of [clips, F] over its largest entry."""
+    return gradient / gradient.abs().amax(dim=1, keepdim=True).clamp(min=1e-300)
