@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 REAL := runs/real-speech
+BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real-speech bento clean
+.PHONY: help demo test lint real-speech bench-attacks bento clean
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,7 +19,7 @@ $(STAMP): pyproject.toml
 		{ echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[demo,dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[demo,study,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Train on synthetic voices, audit, serve on 127.0.0.1:3000, ask; ONCE=1 ends then.
@@ -44,8 +45,14 @@ real-speech: $(STAMP) ## Train and audit on real digits; SPEECH=folder with fsdd
 	$(BIN)/evenvoice audit run --bundle $(REAL)/bundle --manifest $(REAL)/manifest.csv --min-speakers 10 \
 		--out $(REAL)/audit
 
+bench-attacks: ## Time our attacks beside torchattacks', foolbox's and ART's; SPEECH=folder as above.
+	@test -f "$(SPEECH)/duke_digits/manifest.csv" || { echo "Say where the corpora lie: make bench-attacks SPEECH=FOLDER"; exit 1; }
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --disable-pip-version-check -q -e '.[bench]'
+	$(BENCH)/bin/python -m benchmarks.attacks $(SPEECH)
+
 bento: $(STAMP) ## Pack the service as a bento; its bundle is given when it is served.
 	$(BIN)/bentoml build
 
 clean: ## Remove what was installed and made.
-	rm -rf $(VENV) demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(BENCH) demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

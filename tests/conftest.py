@@ -15,7 +15,7 @@ import torch
 from recognizer.decision import UNKNOWN
 from recognizer.manifest import SPLITS, load_manifest, write_table
 from training.build import BuildSettings, build_bundle
-from training.hardening import Recipe
+from training.recipe import Recipe
 
 torch.set_num_threads(1)  # small networks run faster so, and sums in one order whatever the machine's cores
 

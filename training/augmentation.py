@@ -6,6 +6,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+_QUIET = 1e-4
+"""Root mean square below which a clip counts as silence."""
+
 
 class Augmentation(BaseModel):
     """How far a training clip may be changed."""
@@ -18,8 +21,12 @@ class Augmentation(BaseModel):
     """Moved by up to this, either way."""
     gain_db: float = Field(default=6.0, ge=0)
     """Louder or softer by up to this; never beyond full scale."""
-    background_db: tuple[float, float] = (-60.0, -20.0)
-    """Level of coloured background noise, relative to the clip's own, uniform in this range."""
+    background_db: tuple[float, float] | None = (-60.0, -20.0)
+    """Level of coloured background noise, relative to the clip's own, uniform in this range; None = no noise."""
+
+
+UNCHANGED = Augmentation(speed=0, shift_seconds=0, gain_db=0, background_db=None)
+"""Leaves clips as they are."""
 
 
 def augment(waveforms: Tensor, how: Augmentation, *, sample_rate: int, generator: torch.Generator) -> Tensor:
@@ -31,18 +38,43 @@ def augment(waveforms: Tensor, how: Augmentation, *, sample_rate: int, generator
         generator: on the waveforms' device.
     """
     clips = len(waveforms)
-    moved = _resample(
-        waveforms,
-        speed=1 + how.speed * _uniform(clips, waveforms, generator),
-        shift=how.shift_seconds * sample_rate * _uniform(clips, waveforms, generator),
-    )
-    low, high = how.background_db
-    level = (low + high) / 2 + (high - low) / 2 * _uniform(clips, waveforms, generator)[:, None]
-    loudness = moved.square().mean(dim=1, keepdim=True).sqrt() * torch.pow(10.0, level / 20)
-    moved = moved + loudness * _coloured_noise(waveforms, generator)
-    peak = moved.abs().amax(dim=1, keepdim=True).clamp_min(1e-4)
-    gain = torch.pow(10.0, how.gain_db * _uniform(clips, waveforms, generator)[:, None] / 20)
-    return moved * torch.minimum(gain, 1 / peak)
+    if how.speed or how.shift_seconds:
+        waveforms = _resample(
+            waveforms,
+            speed=1 + how.speed * _uniform(clips, waveforms, generator),
+            shift=how.shift_seconds * sample_rate * _uniform(clips, waveforms, generator),
+        )
+    if how.background_db is not None:
+        low, high = how.background_db
+        level = (low + high) / 2 + (high - low) / 2 * _uniform(clips, waveforms, generator)[:, None]
+        waveforms = waveforms + _loudness(waveforms) * torch.pow(10.0, level / 20) * _background(waveforms, generator)
+    if how.gain_db:
+        gain = torch.pow(10.0, how.gain_db * _uniform(clips, waveforms, generator)[:, None] / 20)
+        waveforms = waveforms * gain
+    return waveforms / waveforms.abs().amax(dim=1, keepdim=True).clamp_min(1)  # never beyond full scale
+
+
+def mix(waveforms: Tensor, targets: Tensor, most: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mixup: each clip with a share, uniform in [0, most], of another clip at its loudness, and their labels likewise.
+
+    Args:
+        waveforms: float32 [clips, samples], in [-1, 1].
+        targets: float32 [clips, labels], shares of each label.
+        most: in [0, 0.5], so that a clip stays the larger part of itself.
+
+    Returns:
+        Clips in [-1, 1] and their targets.
+
+    Source: Zhang et al. 2018, "mixup: beyond empirical risk minimization"; of speech, not of spectra.
+    """
+    if most == 0:
+        return waveforms, targets
+    partner = torch.randperm(len(waveforms), generator=generator, device=waveforms.device)
+    share = most * torch.rand(len(waveforms), 1, generator=generator, device=waveforms.device)
+    loudness = _loudness(waveforms)
+    other = waveforms[partner] * (loudness / loudness[partner].clamp_min(_QUIET))
+    mixed = torch.lerp(waveforms, other, share)
+    return mixed / mixed.abs().amax(dim=1, keepdim=True).clamp_min(1), torch.lerp(targets, targets[partner], share)
 
 
 def add_gaussian(waveforms: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
@@ -74,11 +106,21 @@ def _resample(waveforms: Tensor, *, speed: Tensor, shift: Tensor) -> Tensor:
     return played[:, 0, 0, :]
 
 
-def _coloured_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise of unit power, in between white and a moving average of 9 samples, [clips, samples]."""
+def _loudness(waveforms: Tensor) -> Tensor:
+    """Root mean square, [clips, 1]."""
+    return waveforms.square().mean(dim=1, keepdim=True).sqrt()
+
+
+def _background(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of unit power, in between white and a moving average of 9 samples, [clips, samples].
+
+    Each clip gets a stretch of one long noise, from a place of its own: a sixth of the cost of noise for each.
+    """
     clips, samples = like.shape
-    white = torch.randn(clips, samples + 9, generator=generator, device=like.device, dtype=like.dtype)
-    total = white.cumsum(dim=1)
-    smooth = (total[:, 9:] - total[:, :-9]) / 3
-    mix = torch.rand(clips, 1, generator=generator, device=like.device)
-    return white[:, :-9] * mix.sqrt() + smooth * (1 - mix).sqrt()
+    white = torch.randn(2 * samples + 9, generator=generator, device=like.device, dtype=like.dtype)
+    total = white.cumsum(dim=0)
+    smooth = total[9:] - total[:-9]
+    start = torch.randint(samples + 1, (clips,), generator=generator, device=like.device)
+    rough, smooth = ((noise / noise.std()).unfold(0, samples, 1)[start] for noise in (white[:-9], smooth))
+    share = torch.rand(clips, 1, generator=generator, device=like.device)
+    return rough * share.sqrt() + smooth * (1 - share).sqrt()

@@ -32,7 +32,8 @@ from recognizer.neural_rejection import NeuralRejection
 from recognizer.progress import OnProgress, Stage, silent
 from recognizer.smoothing import check_settings
 from training.dataset import ClipSet, load_clips
-from training.hardening import Epoch, Fitted, Recipe, evaluate, fit_network
+from training.hardening import Epoch, Fitted, evaluate, fit_network
+from training.recipe import Recipe
 from training.rejection import choose_clips, fit_rejection
 
 logger = logging.getLogger(__name__)
@@ -64,15 +65,20 @@ def build_bundle(
     settings: BuildSettings,
     *,
     device: torch.device | str = "cpu",
+    checkpoints: Path | None = None,
     on_progress: OnProgress = silent,
 ) -> BundleManifest:
     """Train on `train`, select on `validation`, test on `test` (where there is one), and write the bundle.
+
+    Args:
+        checkpoints: folder that holds the state of training after each epoch: a build that was killed goes on from it.
+            It is removed once the bundle is written.
 
     Raises:
         ManifestError: no training or validation clips, or a command of the test split that training lacks.
         InfeasibleSmoothing: settings under which RS rejects everything; found before training.
         BundleError: the folder holds something else; found before training.
-        TrainingError, RejectionError: see there.
+        TrainingError, CheckpointError, RejectionError: see there.
     """
     check_settings(sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws)
     check_folder(folder)
@@ -107,6 +113,7 @@ def build_bundle(
             recipe,
             sample_rate=audio.sample_rate,
             device=device,
+            checkpoint=checkpoints / f"{name}.pt" if checkpoints is not None else None,
             on_epoch=on_epoch,
         )
 
@@ -160,6 +167,10 @@ def build_bundle(
     )
     tensors = {f"{name}.safetensors": result.network.state_dict() for name, result in fitted.items()}
     save_bundle(folder, bundle, {**tensors, "neural_rejection.safetensors": machine.tensors()})
+    if checkpoints is not None:
+        for name in fitted:
+            (checkpoints / f"{name}.pt").unlink()
+        checkpoints.rmdir()
     return bundle
 
 

@@ -1,39 +1,26 @@
-"""Training a network, clean or under noise augmentation, with selection by the lowest validation loss."""
+"""Training a network: clean, under noise, against attacks; the epoch with the lowest validation loss is kept."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from recognizer.network import M5, ArchitectureName, architecture
-from training.augmentation import Augmentation, add_gaussian, augment
+from recognizer.attacks import Misclassify, pgd
+from recognizer.defense import NetworkError
+from recognizer.network import M5, architecture, predict_logits
+from training.augmentation import add_gaussian, augment, mix
+from training.checkpoint import Checkpoint, Stateful
 from training.dataset import ClipSet
+from training.recipe import Recipe
 
-
-class Recipe(BaseModel):
-    """How a network is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    architecture: ArchitectureName = "m5-small"
-    epochs: int = Field(default=24, ge=1)
-    batch: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=0.008, gt=0)
-    """Peak of a one-cycle schedule."""
-    clips_a_speaker: int | None = Field(default=None, ge=1)
-    """At most so many clips of each speaker an epoch, drawn anew, so that talkative voices do not rule; None = all."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
-    augmentation: Augmentation = Augmentation()
-    noise_sigma: float = Field(default=0.0, ge=0)
-    """Noise augmentation: standard deviation in raw amplitude, on every training and validation clip."""
-    seed: int = 0
+_EVALUATED = 256  # clips attacked together
 
 
 class TrainingError(RuntimeError):
@@ -47,7 +34,10 @@ class Epoch:
     number: int
     training_loss: float
     validation_loss: float
+    """What is selected by: of clean clips (under noise, where the recipe says so), and in adversarial training the mean
+    of theirs and of the attacked clips' loss."""
     validation_accuracy: float
+    """On clips that are not attacked."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +57,10 @@ def fit_network(
     *,
     sample_rate: int,
     device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fitted:
-    """Train by AdamW on a one-cycle schedule; the epoch with the lowest validation loss is kept.
+    """Train as the recipe says.
 
     Args:
         training, validation: clips; speakers should be disjoint.
@@ -77,73 +68,208 @@ def fit_network(
         recipe: the settings; the result depends on nothing else on one machine.
         sample_rate: Hertz.
         device: where it runs.
-        on_epoch: told of each epoch.
+        checkpoint: file that holds the state after each epoch. Where it exists, training goes on from it, and ends with
+            the very weights it would have had without the break.
+        on_epoch: told of each epoch, also of those that a checkpoint brought.
 
     Raises:
-        TrainingError: a loss that is not finite, or fewer training clips than a batch needs.
+        TrainingError: a loss that is not finite, fewer than 2 training clips, or a label without any.
+        CheckpointError: see `Checkpoint`.
     """
-    where = torch.device(device)
-    if len(training) < 2:
-        raise TrainingError(f"{len(training)} training clips are too few; at least 2 are needed")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = M5(architecture(recipe.architecture, labels)).to(where)
-    generator = torch.Generator(where).manual_seed(recipe.seed)
-    order = torch.Generator().manual_seed(recipe.seed)
-    by_speaker = [torch.from_numpy(rows) for rows in training.manifest.table.groupby("speaker").indices.values()]
-    batches = max(1, len(_epoch_order(by_speaker, recipe.clips_a_speaker, order)) // recipe.batch)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=recipe.learning_rate, total_steps=batches * recipe.epochs
-    )
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    history: list[Epoch] = []
-    best: tuple[Epoch, dict[str, Tensor]] | None = None
-    for number in range(1, recipe.epochs + 1):
-        network.train()
-        total = 0.0
-        heard = _epoch_order(by_speaker, recipe.clips_a_speaker, order)
-        for part in torch.tensor_split(heard, batches):
-            waveforms = training.waveforms[part].to(where)
-            waveforms = augment(waveforms, recipe.augmentation, sample_rate=sample_rate, generator=generator)
-            waveforms = add_gaussian(waveforms, recipe.noise_sigma, generator=generator)
-            loss = criterion(network(waveforms), training.targets[part].to(where))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach()) * len(part)
-            if not math.isfinite(total):
-                raise TrainingError(f"the loss is no longer finite in epoch {number}; take a smaller learning rate")
-        loss_, accuracy = evaluate(network, validation, noise_sigma=recipe.noise_sigma, seed=recipe.seed)
-        if not math.isfinite(loss_):
-            raise TrainingError(
-                f"the validation loss is no longer finite in epoch {number}; take a smaller learning rate"
-            )
-        epoch = Epoch(number, total / len(heard), loss_, accuracy)
-        history.append(epoch)
-        if best is None or epoch.validation_loss < best[0].validation_loss:
-            best = (epoch, copy.deepcopy(network.state_dict()))
+    _check_clips(training, labels)
+    run = _Run(training, validation, labels, recipe, sample_rate, torch.device(device))
+    store = Checkpoint(checkpoint, recipe, training, validation) if checkpoint is not None else None
+    if store is not None and (state := store.load()) is not None:
+        run.restore(state)
+    for epoch in run.history:
         if on_epoch is not None:
             on_epoch(epoch)
-    assert best is not None
-    network.load_state_dict(best[1])
-    return Fitted(network.eval(), tuple(history), best[0])
+    while len(run.history) < recipe.epochs:
+        run.advance()
+        if store is not None:
+            store.save(run.state())
+        if on_epoch is not None:
+            on_epoch(run.history[-1])
+    return run.fitted()
+
+
+class _Run:
+    """One training, epoch by epoch; all that the next epoch depends on is in `state`."""
+
+    def __init__(
+        self,
+        training: ClipSet,
+        validation: ClipSet,
+        labels: int,
+        recipe: Recipe,
+        sample_rate: int,
+        device: torch.device,
+    ) -> None:
+        self.training, self.validation, self.recipe = training, validation, recipe
+        self.sample_rate, self.device = sample_rate, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = M5(architecture(recipe.architecture, labels)).to(device)
+        self.averaged = (
+            AveragedModel(
+                self.network,
+                multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging),  # type: ignore[no-untyped-call]
+                use_buffers=True,
+            )
+            if recipe.averaging
+            else None
+        )
+        self.generator = torch.Generator(device).manual_seed(recipe.seed)
+        self.order = torch.Generator().manual_seed(recipe.seed)
+        self.by_speaker = [torch.from_numpy(r) for r in training.manifest.table.groupby("speaker").indices.values()]
+        most = recipe.clips_a_speaker
+        heard = sum(len(rows) if most is None else min(most, len(rows)) for rows in self.by_speaker)
+        self.batches = max(1, heard // recipe.batch)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.schedule: torch.optim.lr_scheduler.LRScheduler = (
+            torch.optim.lr_scheduler.OneCycleLR(
+                self.optimiser, max_lr=recipe.learning_rate, total_steps=self.batches * recipe.epochs
+            )
+            if recipe.schedule == "one-cycle"
+            else torch.optim.lr_scheduler.ConstantLR(self.optimiser, factor=1.0)
+        )
+        self.history: list[Epoch] = []
+        self.best: tuple[Epoch, dict[str, Tensor]] | None = None
+
+    def advance(self) -> None:
+        """One epoch."""
+        number = len(self.history) + 1
+        self.network.train()
+        total = torch.zeros((), device=self.device)
+        heard = _epoch_order(self.by_speaker, self.recipe.clips_a_speaker, self.order)
+        for part in torch.tensor_split(heard, self.batches):
+            waveforms, targets = self.training.waveforms[part], self.training.targets[part]
+            loss = self._loss(waveforms.to(self.device), targets.to(self.device))
+            self.optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            self.optimiser.step()
+            self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.network)
+            total += loss.detach() * len(part)
+        training_loss = float(total) / len(heard)
+        validation_loss, accuracy = self._validate() if math.isfinite(training_loss) else (math.nan, 0.0)
+        if not math.isfinite(validation_loss):
+            which = "loss" if not math.isfinite(training_loss) else "validation loss"
+            raise TrainingError(f"the {which} is no longer finite in epoch {number}; take a smaller learning rate")
+        epoch = Epoch(number, training_loss, validation_loss, accuracy)
+        self.history.append(epoch)
+        if self.best is None or epoch.validation_loss < self.best[0].validation_loss:
+            self.best = (epoch, {name: value.clone() for name, value in self._kept().state_dict().items()})
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for a checkpoint."""
+        assert self.best is not None
+        return {
+            "parts": {name: part.state_dict() for name, part in self._parts().items()},
+            "generator": self.generator.get_state(),
+            "order": self.order.get_state(),
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": (asdict(self.best[0]), self.best[1]),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be as `state` says."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state["parts"][name])
+        self.generator.set_state(state["generator"])
+        self.order.set_state(state["order"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        best, weights = state["best"]
+        self.best = (Epoch(**best), weights)
+
+    def fitted(self) -> Fitted:
+        """The best epoch's network."""
+        assert self.best is not None
+        self.network.load_state_dict(self.best[1])
+        return Fitted(self.network.eval(), tuple(self.history), self.best[0])
+
+    def _loss(self, waveforms: Tensor, targets: Tensor) -> Tensor:
+        recipe, generator = self.recipe, self.generator
+        clean = augment(waveforms, recipe.augmentation, sample_rate=self.sample_rate, generator=generator)
+        wanted = nn.functional.one_hot(targets, self.network.config.labels).to(clean.dtype)
+        clean, wanted = mix(clean, wanted, recipe.mixup, generator=generator)
+        heard = add_gaussian(clean, recipe.noise_sigma, generator=generator)
+        if recipe.adversarial_eps:
+            heard = torch.cat((heard, self._attacked(self.network, clean, targets)))
+            wanted = torch.cat((wanted, wanted))  # so that the mean weighs either half 0.5
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = self.network(heard)
+        loss: Tensor = nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=recipe.label_smoothing)
+        return loss
+
+    def _attacked(self, network: M5, waveforms: Tensor, targets: Tensor) -> Tensor:
+        """The clips as PGD leaves them for a network that is to withstand it."""
+        try:
+            return pgd(
+                Misclassify(network),
+                waveforms,
+                targets,
+                eps=self.recipe.adversarial_eps,
+                steps=self.recipe.adversarial_steps,
+                stop_when_broken=False,
+                batch=_EVALUATED,
+            ).waveforms
+        except NetworkError as error:
+            raise TrainingError(
+                f"the attacked clips' loss is no longer finite in epoch {len(self.history) + 1}; "
+                "take a smaller learning rate"
+            ) from error
+
+    def _validate(self) -> tuple[float, float]:
+        """The loss that selects, and the accuracy on clips that are not attacked."""
+        recipe, network = self.recipe, self._kept()
+        sigma = recipe.noise_sigma if recipe.select_under_noise else 0.0
+        loss, accuracy = evaluate(network, self.validation, noise_sigma=sigma, seed=recipe.seed)
+        if recipe.adversarial_eps:
+            waveforms, targets = self.validation.waveforms.to(self.device), self.validation.targets.to(self.device)
+            attacked = self._attacked(network.eval(), waveforms, targets)
+            loss = (loss + _loss_and_accuracy(network, attacked, targets)[0]) / 2
+        return loss, accuracy
+
+    def _kept(self) -> M5:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.network if self.averaged is None else cast(M5, self.averaged.module)
+
+    def _parts(self) -> dict[str, Stateful]:
+        parts: dict[str, Stateful] = {
+            "network": self.network,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+        }
+        return parts if self.averaged is None else parts | {"averaged": self.averaged}
 
 
 def evaluate(network: M5, clips: ClipSet, *, noise_sigma: float = 0.0, seed: int = 0) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy, under one fixed draw of noise a clip."""
-    where = next(network.parameters()).device
-    generator = torch.Generator(where).manual_seed(seed)
-    network.eval()
-    loss = correct = 0.0
-    with torch.inference_mode():
-        for waveforms, targets in zip(torch.split(clips.waveforms, 256), torch.split(clips.targets, 256), strict=True):
-            noisy = add_gaussian(waveforms.to(where), noise_sigma, generator=generator)
-            logits = network(noisy)
-            loss += float(nn.functional.cross_entropy(logits, targets.to(where), reduction="sum"))
-            correct += float((logits.argmax(dim=1) == targets.to(where)).sum())
-    return loss / len(clips), correct / len(clips)
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    waveforms = add_gaussian(clips.waveforms.to(device), noise_sigma, generator=generator)
+    return _loss_and_accuracy(network, waveforms, clips.targets.to(device))
+
+
+def _loss_and_accuracy(network: M5, waveforms: Tensor, targets: Tensor) -> tuple[float, float]:
+    logits = predict_logits(network, waveforms)
+    targets = targets.cpu()
+    loss = nn.functional.cross_entropy(logits, targets)
+    return float(loss), float((logits.argmax(dim=1) == targets).double().mean())
+
+
+def _check_clips(training: ClipSet, labels: int) -> None:
+    if len(training) < 2:
+        raise TrainingError(f"{len(training)} training clips are too few; at least 2 are needed")
+    silent = sorted(set(range(labels)) - set(training.targets.tolist()))
+    if silent:
+        raise TrainingError(
+            f"the labels number {', '.join(map(str, silent))} have no training clip; every label needs some"
+        )
 
 
 def _epoch_order(by_speaker: Sequence[Tensor], most: int | None, generator: torch.Generator) -> Tensor:

@@ -37,7 +37,7 @@ from training.build import BuildSettings, build_bundle
 from training.corpora.corpus import describe
 from training.corpora.rendering import render
 from training.corpora.synthetic import UNDER_REPRESENTED, synthesize
-from training.hardening import Recipe
+from training.recipe import Recipe
 
 SIGMA = 0.03
 EPOCHS = 12

@@ -12,9 +12,9 @@ from gateway.cli.progress import bars, console
 from recognizer.bundle import NAME_PATTERN, version_of
 from recognizer.defense import DefenseName
 from recognizer.manifest import load_manifest
-from recognizer.network import ARCHITECTURES, ArchitectureName
+from recognizer.network import ARCHITECTURES
 from training.build import BuildSettings, build_bundle
-from training.hardening import Recipe
+from training.recipe import PRECISIONS, RECIPES, RecipeName, named_recipe
 
 
 def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -30,16 +30,24 @@ def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> st
 @click.argument("manifest", type=FILE)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the bundle.")
 @click.option("--name", default="evenvoice", show_default=True, callback=_bundle_name, help="Of the bundle.")
-@click.option("--architecture", type=click.Choice(ARCHITECTURES), default="m5-small", show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), default=Recipe().epochs, show_default=True)
 @click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    default=Recipe().learning_rate,
+    "--recipe",
+    type=click.Choice(RECIPES),
+    default="strong",
     show_default=True,
-    help="Peak of the schedule.",
+    help="Ours, or the paper's; the options down to --seed change single settings of it.",
 )
-@click.option("--clips-a-speaker", type=click.IntRange(min=1), help="At most so many of each an epoch. [default: all]")
+@click.option("--architecture", type=click.Choice(ARCHITECTURES), help="[default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: the recipe's]")
+@click.option("--clips-a-speaker", type=click.IntRange(min=1), help="At most so many of each an epoch.")
+@click.option(
+    "--adversarial-eps",
+    type=click.FloatRange(0, 2),
+    help="Radius of adversarial training, raw amplitude; for both networks. [default: 0, none]",
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Of a training step. [default: the recipe's]")
+@click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--sigma", type=click.FloatRange(0, min_open=True), default=0.02, show_default=True, help="RS noise, raw amplitude."
 )
@@ -63,16 +71,13 @@ def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> st
 )
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 def command(
     manifest: Path,
     out: Path,
     name: str,
-    architecture: ArchitectureName,
-    epochs: int,
-    learning_rate: float,
-    clips_a_speaker: int | None,
+    recipe: RecipeName,
+    seed: int,
     sigma: float,
     error_alpha: float,
     draws: int,
@@ -80,19 +85,16 @@ def command(
     default_defense: str,
     columns: dict[str, str],
     attributes: tuple[str, ...] | None,
-    seed: int,
     device: str,
+    **changes: object,
 ) -> None:
-    """Train on MANIFEST (train, validation, perhaps test) and write the bundle."""
+    """Train on MANIFEST (train, validation, perhaps test) and write the bundle.
+
+    Training's state is kept in OUT.training after each epoch: the same command goes on from it where it was stopped.
+    """
     settings = BuildSettings(
         name=name,
-        recipe=Recipe(
-            architecture=architecture,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            clips_a_speaker=clips_a_speaker,
-            seed=seed,
-        ),
+        recipe=named_recipe(recipe, seed=seed, **{k: v for k, v in changes.items() if v is not None}),
         sigma=sigma,
         error_alpha=error_alpha,
         draws=draws,
@@ -101,7 +103,14 @@ def command(
     )
     loaded = load_manifest(manifest, columns=columns, attributes=attributes)
     with bars() as show:
-        bundle = build_bundle(loaded, out, settings, device=device, on_progress=show)
+        bundle = build_bundle(
+            loaded,
+            out,
+            settings,
+            device=device,
+            checkpoints=out.with_name(f"{out.name}.training"),
+            on_progress=show,
+        )
     for split, result in bundle.test_results.items():
         if "clean_accuracy" in result:
             console.print(

@@ -18,7 +18,8 @@ from robot import Door, Evenvoice, Run, Spoken, encoded
 
 from gateway.cli.main import _COMMANDS
 from monitoring.audit import AuditReport
-from recognizer.bundle import load_bundle, version_of
+from recognizer.bundle import load_bundle, read_manifest, version_of
+from training.recipe import Recipe, paper_recipe
 
 
 def test_help_is_quick_and_lists_every_command() -> None:
@@ -98,6 +99,9 @@ def test_a_pair_that_is_none_is_a_usage_error(evenvoice: Evenvoice, tone_manifes
         ("train", "--draws", "0"),
         ("train", "--confidence-threshold", "2"),
         ("train", "--epochs", "0"),
+        ("train", "--adversarial-eps", "-0.1"),
+        ("train", "--recipe", "weak"),
+        ("train", "--precision", "float16"),
     ],
 )
 def test_a_setting_that_means_nothing_is_a_usage_error(
@@ -115,6 +119,27 @@ def test_smoothing_that_could_never_accept_is_refused_before_training(
 ) -> None:
     done = evenvoice("train", tone_manifest, "--out", tmp_path / "out", "--draws", "5", "--error-alpha", "0.001")
     refused(done, "at least 11 draws")  # 2^(1 - N) <= 0.001
+
+
+def test_train_takes_a_recipe_and_changes_to_it(evenvoice: Evenvoice, tone_manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--recipe", "paper", "--architecture", "m5-small", "--epochs", "1", "--adversarial-eps", "0.001"]
+    done = evenvoice("train", tone_manifest, "--out", out, *options)
+    assert done.code == 0, done.err
+    recipe = Recipe.model_validate(read_manifest(out).training["recipe"])
+    assert recipe == paper_recipe(architecture="m5-small", epochs=1, adversarial_eps=0.001)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out")] == ["out"]  # no checkpoints are left
+
+
+def test_training_on_another_trainings_checkpoints_is_one_line(
+    evenvoice: Evenvoice, tone_manifest: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out.training").mkdir()
+    (tmp_path / "out.training" / "clean.pt").write_bytes(b"not one")
+    done = evenvoice("train", tone_manifest, "--out", tmp_path / "out", "--epochs", "1")
+    *reading, last = done.err.splitlines(keepends=True)
+    assert all(line.startswith("reading ") for line in reading)
+    refused(Run(done.code, done.out, last), "out.training/clean.pt can't be read; remove it to begin anew")
 
 
 def test_classify_says_what_the_server_says(evenvoice: Evenvoice, door: Door, bundle: Path, spoken: Spoken) -> None:

@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import Tensor
 
-from training.augmentation import Augmentation, add_gaussian, augment
+from training.augmentation import UNCHANGED, Augmentation, add_gaussian, augment, mix
 
 RATE = 8_000
-NOTHING = Augmentation(speed=0, shift_seconds=0, gain_db=0, background_db=(-200, -200))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -23,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def augmented(waveforms: Tensor, seed: int = 0, **how: object) -> NDArray[np.float64]:
-    out = augment(waveforms, NOTHING.model_copy(update=how), sample_rate=RATE, generator=generator(seed))
+    out = augment(waveforms, UNCHANGED.model_copy(update=how), sample_rate=RATE, generator=generator(seed))
     return out.double().numpy()
 
 
@@ -43,7 +42,7 @@ def is_uniform(values: NDArray[np.float64], low: float, high: float) -> bool:
 
 def test_no_augmentation_changes_nothing() -> None:
     waveforms = torch.cat([sines(2), 0.3 * torch.randn(2, RATE, generator=generator())]).clamp(-1, 1)
-    np.testing.assert_allclose(augmented(waveforms), waveforms, atol=2e-3)
+    assert torch.equal(augment(waveforms, UNCHANGED, sample_rate=RATE, generator=generator()), waveforms)
 
 
 def test_speed_multiplies_a_tones_frequency_by_a_uniform_factor() -> None:
@@ -166,6 +165,42 @@ def test_the_generator_decides_everything() -> None:
 def test_refuses_settings_that_mean_nothing(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Augmentation(**wrong)
+
+
+# Mixup
+
+
+def test_a_mixed_clip_is_its_own_share_plus_another_clips_at_its_loudness() -> None:
+    """Two tones that a spectrum tells apart: each clip's target is read off the sound."""
+    clips = torch.cat([sines(40, hertz=500, peak=0.4), sines(40, hertz=1500, peak=0.05)])
+    targets = torch.eye(2).repeat_interleave(40, dim=0)
+    mixed, wanted = mix(clips, targets, 0.4, generator=generator())
+    amplitude = np.abs(np.fft.rfft(mixed.double().numpy(), axis=1))[:, [500, 1500]] / (RATE / 2)
+    own = np.where(targets.numpy() > 0, np.array([[0.4], [0.05]])[targets[:, 1].long(), 0][:, None], 0)
+    assert own.shape == amplitude.shape
+    loudness = own.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(amplitude / loudness, wanted, atol=1e-3)
+    shares = 1 - wanted.numpy()[np.arange(80), targets[:, 1].long()]
+    assert 0.3 < shares.max() <= 0.4
+    assert (shares == 0).any()  # a partner of the same command leaves the label whole
+
+
+def test_mixing_keeps_to_full_scale_and_to_probabilities() -> None:
+    clips = 2 * torch.rand(30, 500, generator=generator()) - 1
+    clips[0] = 0
+    mixed, wanted = mix(clips, torch.eye(30), 0.5, generator=generator())
+    assert mixed.isfinite().all()
+    assert float(mixed.abs().max()) <= 1
+    torch.testing.assert_close(wanted.sum(dim=1), torch.ones(30))
+    assert (wanted.diagonal() >= 0.5).all()
+    assert not mixed[0].any()  # another clip at the loudness of silence
+
+
+def test_no_mixing_changes_nothing() -> None:
+    clips, targets = sines(3), torch.eye(3)
+    same = mix(clips, targets, 0.0, generator=generator())
+    assert same[0] is clips
+    assert same[1] is targets
 
 
 # The defense's noise

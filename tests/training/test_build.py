@@ -21,7 +21,7 @@ from recognizer.progress import Stage
 from recognizer.smoothing import InfeasibleSmoothing
 from training import build
 from training.build import BuildSettings, build_bundle
-from training.hardening import Recipe
+from training.recipe import Recipe
 
 QUICK = BuildSettings(name="quick", recipe=Recipe(epochs=1, batch=48), draws=20)
 
@@ -116,6 +116,26 @@ def test_the_clean_network_hears_no_noise_and_the_other_that_of_smoothing(
     monkeypatch.setattr(build, "fit_network", spy)
     build_bundle(tones, tmp_path / "b", QUICK.model_copy(update={"sigma": 0.05}))
     assert sigmas == [0.0, 0.05]
+
+
+def test_a_build_that_was_stopped_goes_on_from_its_checkpoints(tones: Manifest, tmp_path: Path) -> None:
+    settings = BuildSettings(name="quick", recipe=Recipe(epochs=2, batch=48), draws=20)
+
+    def stop(stage: Stage) -> None:
+        if stage.name == "training the noise network" and stage.done == 1:
+            raise KeyboardInterrupt
+
+    checkpoints = tmp_path / "b.training"
+    with pytest.raises(KeyboardInterrupt):
+        build_bundle(tones, tmp_path / "b", settings, checkpoints=checkpoints, on_progress=stop)
+    assert sorted(p.name for p in checkpoints.iterdir()) == ["clean.pt", "noise.pt"]
+    assert not (tmp_path / "b").exists()
+    resumed = build_bundle(tones, tmp_path / "b", settings, checkpoints=checkpoints)
+    assert not checkpoints.exists()
+    whole = build_bundle(tones, tmp_path / "whole", settings)
+    assert resumed.test_results == whole.test_results
+    for name in ("clean.safetensors", "noise.safetensors"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_progress_tells_every_stage_to_its_end(tones: Manifest, tmp_path: Path) -> None:
