@@ -1,10 +1,17 @@
 """Per-clip scores whose group means are the paper's metrics.
 
+AUC_acc (Richards et al. 2023, eq. 1) is the area under a group's accuracy as an attacker's eps runs from 0 to its
+largest value, by the trapezoid rule over the attacked eps, and is not divided by their range.
+
 AUC_FPR (Richards et al. 2023, eq. 2) is the area under a group's rejection rate as the rejector's alpha runs over
-the grid 0.001, 0.002, ..., 1.000, by the trapezoid rule, on clean clips. A trapezoid is linear in the rejections, so
-the area of a group's mean rejection is the group's mean of a per-clip area, which has a closed form for both
-rejectors. Each closed form lies within half a grid step (0.0005) of the literal trapezoid, clip by clip.
+the grid 0.001, 0.002, ..., 1.000, by the trapezoid rule, on clean clips.
+
+A trapezoid is linear in the curve, so the area under a group's mean curve is the group's mean of a per-clip area. That
+of AUC_FPR has a closed form for both rejectors; each lies within half a grid step (0.0005) of the literal trapezoid,
+clip by clip.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +20,33 @@ from recognizer.decision import Decision
 
 ALPHA_STEP = 0.001
 """Spacing of eq. 2's alpha grid, and its first point."""
+
+
+def auc_acc(is_correct: ArrayLike, eps: Sequence[float]) -> NDArray[np.float64]:
+    """Eq. 1: the area under each clip's being right, over eps; a constant accuracy a over [0, 0.3] gives 0.3 a.
+
+    Args:
+        is_correct: bool [levels, clips]: whether the clip was right under the attack at each eps.
+        eps: [levels], raw amplitude, increasing; the first is 0, the clean clips.
+
+    Returns:
+        float64 [clips], in [0, eps[-1]].
+
+    Raises:
+        ValueError: another number of levels than eps, or eps that do not increase from 0.
+
+    Source: Richards et al. 2023, eq. 1. The constant rows of its Tables 1 and 2 settle the range, [0, 0.3], and that it
+    is not divided out.
+    """
+    curve, levels = np.asarray(is_correct, dtype=bool), np.asarray(eps, dtype=np.float64)
+    if curve.ndim != 2 or len(curve) != len(levels) or len(levels) < 2:
+        raise ValueError(
+            f"is_correct has the shape {curve.shape} and there are {len(levels)} eps; "
+            "[levels, clips] with one eps a level, and at least 2 levels, are accepted"
+        )
+    if levels[0] != 0 or not bool((np.diff(levels) > 0).all()):
+        raise ValueError(f"eps is {levels.tolist()}; values that increase from 0 are accepted")
+    return np.asarray(np.trapezoid(curve.astype(np.float64), levels, axis=0), dtype=np.float64)
 
 
 def auc_fpr_neural_rejection(confidence: ArrayLike) -> NDArray[np.float64]:

@@ -365,6 +365,7 @@ class Purified(Network):
         self.config = network.config
         self.network = network
         self.purify = purify
+        self.train(network.training)
 
     def features(self, waveforms: Tensor) -> Tensor:
         """Penultimate features of g(x)."""

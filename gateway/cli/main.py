@@ -15,6 +15,7 @@ _COMMANDS = {
     "corpus": ("corpus", "Make and describe manifests of labelled clips."),
     "demo": ("demo", "The whole line on synthetic voices: train, audit, serve, ask."),
     "serve": ("serve", "Serve a bundle over HTTP."),
+    "study": ("study", "The paper's study on a corpus: harden, attack, reject, compare groups."),
     "train": ("train", "Train a recogniser and write its bundle."),
 }
 

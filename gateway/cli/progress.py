@@ -36,6 +36,8 @@ def bars() -> Iterator[OnProgress]:
         def show(stage: Stage) -> None:
             if stage.name not in tasks:
                 tasks[stage.name] = progress.add_task(stage.name, total=stage.total, note="")
+            elif stage.done == 0:  # begun again, for the next of its kind: the time left is that of the new one
+                progress.reset(tasks[stage.name])
             progress.update(tasks[stage.name], completed=stage.done, total=stage.total, note=stage.note)
 
         yield show

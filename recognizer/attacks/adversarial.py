@@ -56,6 +56,17 @@ class Search:
         self._is_broken = torch.zeros(len(waveforms), dtype=torch.bool, device=waveforms.device)
         self._loss = torch.full((len(waveforms),), -torch.inf, device=waveforms.device)
 
+    def of_active(self, of_all: Tensor) -> Tensor:
+        """The active clips' part, [active, ...], of [clips, ...]; no copy while every clip is active."""
+        return of_all if self._is_whole else of_all[self.active]
+
+    def put(self, of_all: Tensor, of_active: Tensor) -> Tensor:
+        """[clips, ...] with the active clips' part replaced; the given one may be overwritten."""
+        if self._is_whole:
+            return of_active
+        of_all[self.active] = of_active
+        return of_all
+
     def record(self, waveforms: Tensor, aim: Aim, *, always: bool = False) -> Tensor:
         """Keep the active clips' iterates that are better: broken before unbroken, then of higher loss.
 
@@ -70,9 +81,14 @@ class Search:
         Raises:
             NetworkError: the loss is NaN or infinite.
         """
-        loss, was_broken = finite(aim.loss.detach()), self._is_broken[self.active]
-        is_higher = (aim.is_broken == was_broken) & (loss > self._loss[self.active])
+        loss, was_broken = finite(aim.loss.detach()), self.of_active(self._is_broken)
+        is_higher = (aim.is_broken == was_broken) & (loss > self.of_active(self._loss))
         is_kept = is_higher | (aim.is_broken & ~was_broken) | always
+        if bool(is_kept.all()):
+            self._waveforms = self.put(self._waveforms, waveforms)
+            self._is_broken = self.put(self._is_broken, aim.is_broken)
+            self._loss = self.put(self._loss, loss)
+            return is_kept
         kept = self.active[is_kept]
         self._waveforms[kept] = waveforms[is_kept]
         self._is_broken[kept] = aim.is_broken[is_kept]
@@ -81,7 +97,12 @@ class Search:
 
     def best(self) -> Tensor:
         """The active clips' kept iterates, float32 [active, samples]."""
-        return self._waveforms[self.active]
+        return self.of_active(self._waveforms)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether every clip is active; none has retired then, so they stand in order."""
+        return len(self.active) == len(self.steps)
 
     def retire(self, stays: Tensor) -> None:
         """Fill the places of active clips that don't stay, bool [active], from the clips that wait."""

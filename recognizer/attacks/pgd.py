@@ -56,11 +56,11 @@ def pgd(
     points = _first_iterates(search, waveforms, start, random_start)
     step_size = eps / 5 if step_size is None else step_size
     with frozen(objective.network), torch.enable_grad():
-        while len(active := search.active):
-            here = points[active].requires_grad_()
-            stays = search.steps[active] < steps
+        while len(search.active):
+            here = search.of_active(points).detach().requires_grad_()
+            stays = search.of_active(search.steps) < steps
             with torch.set_grad_enabled(bool(stays.any())):
-                aim = objective(here, labels[active], search.rows[active])
+                aim = objective(here, search.of_active(labels), search.of_active(search.rows))
             search.record(here.detach(), aim, always=keep == "last")
             if stop_when_broken:
                 stays &= ~aim.is_broken
@@ -69,9 +69,10 @@ def pgd(
                 size = gradient.abs().amax(dim=1, keepdim=True)
                 is_usable = size.isfinite() & (size > 0)
                 move = gradient.sign_().mul_(step_size).masked_fill_(~is_usable, 0)
-                points[active] = torch.clamp(here.detach() + move, search.low[active], search.high[active])
-                search.steps[active] += stays
-                search.flat[active] += stays & ~is_usable[:, 0]
+                moved = move.add_(here.detach()).clamp_(search.of_active(search.low), search.of_active(search.high))
+                points = search.put(points, moved)
+                search.steps[search.active] += stays
+                search.flat[search.active] += stays & ~is_usable[:, 0]
             search.retire(stays)
     return search.result()
 

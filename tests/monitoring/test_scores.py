@@ -1,11 +1,11 @@
-"""The closed forms of eq. 2 against the trapezoid, taken literally."""
+"""Eq. 1 and the closed forms of eq. 2 against the trapezoid, taken literally, and the paper's constant rows."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.scores import ALPHA_STEP, auc_fpr_neural_rejection, auc_fpr_smoothing
+from monitoring.scores import ALPHA_STEP, auc_acc, auc_fpr_neural_rejection, auc_fpr_smoothing
 
 ALPHAS = [k / 1000 for k in range(1, 1001)]
 HALF_STEP = 5e-4 + 1e-12
@@ -76,3 +76,70 @@ def test_what_is_no_probability_is_refused(bad: float) -> None:
         auc_fpr_neural_rejection([0.5, bad])
     with pytest.raises(ValueError, match="1 of 2 values of p_value are NaN or outside"):
         auc_fpr_smoothing([0.5, bad])
+
+
+# Eq. 1
+
+EPS = (0.0, 0.0001, 0.001, 0.01, 0.1, 0.2, 0.3)
+
+
+def area_literally(is_correct: list[list[bool]]) -> float:
+    """Accuracy at each eps of eq. 1's integrand, then one trapezoid after another."""
+    accuracy = []
+    for level in is_correct:
+        right = 0
+        for clip in level:
+            right += clip
+        accuracy.append(right / len(level))
+    area = 0.0
+    for k in range(len(EPS) - 1):
+        area += (EPS[k + 1] - EPS[k]) * (accuracy[k] + accuracy[k + 1]) / 2
+    return area
+
+
+@given(
+    st.integers(1, 9).flatmap(
+        lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=7, max_size=7)
+    )
+)
+def test_a_groups_mean_auc_acc_is_the_area_under_its_accuracy(is_correct: list[list[bool]]) -> None:
+    assert float(auc_acc(is_correct, EPS).mean()) == pytest.approx(area_literally(is_correct), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("right", "clips", "accuracy", "area"),
+    [
+        (670, 7640, 0.087696, 0.026309),
+        (614, 7640, 0.080366, 0.02411),
+        (589, 7640, 0.077094, 0.023128),
+        (600, 6000, 0.1, 0.03),
+    ],
+)
+def test_a_constant_accuracy_has_the_area_of_the_papers_constant_rows(
+    right: int, clips: int, accuracy: float, area: float
+) -> None:
+    constant = np.tile(np.arange(clips) < right, (len(EPS), 1))
+    assert round(float(constant[0].mean()), 6) == accuracy
+    assert float(auc_acc(constant, EPS).mean()) == pytest.approx(area, abs=1e-6)
+
+
+def test_a_clip_broken_at_the_smallest_eps_scores_half_of_it() -> None:
+    is_correct = np.zeros((7, 2), dtype=bool)
+    is_correct[0, 0] = True
+    assert auc_acc(is_correct, EPS).tolist() == [pytest.approx(0.00005), 0.0]
+
+
+def test_four_fifths_of_the_area_lie_at_the_three_largest_eps() -> None:
+    large = np.array([[False]] * 4 + [[True]] * 3)
+    assert float(auc_acc(large, EPS)[0]) == pytest.approx(0.09 / 2 + 0.1 + 0.1)
+
+
+@pytest.mark.parametrize("eps", [(0.0001, 0.001), (0.0, 0.0), (0.0, 0.2, 0.1), (0.0,), (0.0, float("nan"))])
+def test_eps_that_do_not_increase_from_0_are_refused(eps: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="accepted"):
+        auc_acc(np.ones((len(eps), 3), dtype=bool), eps)
+
+
+def test_a_curve_of_another_number_of_levels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(6, 4\) and there are 7 eps"):
+        auc_acc(np.ones((6, 4), dtype=bool), EPS)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recognizer.audio import AudioError, AudioFormat, fit_window, read_clip
 from recognizer.decision import UNKNOWN
 from recognizer.defense import Undefended
-from recognizer.network import M5, Architecture
+from recognizer.network import M5, Architecture, predict_logits
 from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
 from recognizer.purification import (
     PURIFIERS,
@@ -440,6 +440,15 @@ def test_an_attacker_who_knows_the_low_pass_breaks_what_one_who_does_not_cannot(
 def network() -> M5:
     torch.manual_seed(0)
     return M5(Architecture(labels=len(LABELS), width=4, last_width=8, stride=1)).eval()
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_purified_network_is_in_the_networks_mode_and_leaves_it_there(is_training: bool, network: M5) -> None:
+    network.train(is_training)
+    purified = Purified(network, purifier("quantisation"))
+    assert purified.training is is_training
+    predict_logits(purified, white(clips=2, samples=900, level=0.3))
+    assert [module.training for module in network.modules()] == [is_training] * len(list(network.modules()))
 
 
 @pytest.mark.parametrize("name", ["low_pass", "quantisation", "opus"])

@@ -1,0 +1,94 @@
+"""`run_study`: everything of a study that is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recognizer.audio import AudioFormat
+from recognizer.manifest import Manifest
+from recognizer.progress import OnProgress, Stage, silent
+from training.study.begin import begin
+from training.study.bench import Plan
+from training.study.folder import StudyFolder
+from training.study.jobs import Finished, Job, join, network_jobs, pieces
+from training.study.settings import StudySettings
+from training.study.workers import at_work
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """What a run leaves behind."""
+
+    done: int
+    """Jobs with a result, those of earlier runs too."""
+    failed: dict[str, str]
+    """Job -> why it has none; the next run tries them again."""
+
+
+def run_study(
+    manifest: Manifest,
+    folder: Path,
+    settings: StudySettings,
+    *,
+    source: str,
+    workers: int = 1,
+    device: str = "cpu",
+    on_progress: OnProgress = silent,
+    on_finished: Callable[[Finished], None] = lambda _: None,
+) -> StudyOutcome:
+    """Run a study, or what is left of it: a kill loses no more than an epoch of training or a lot of clips.
+
+    Args:
+        manifest: the corpus; its own split is ignored.
+        folder: where the results are, or will be.
+        source: the manifest's name, for the record.
+        workers: processes; where there are several, each computes in one thread. The results are the same but for the
+            rounding of sums over another number of threads.
+        device: where networks are trained and attacked.
+        on_finished: told of each job as it ends.
+
+    Raises:
+        ManifestError: a corpus that can't be studied; nothing is written then.
+        StudyError: another run or other settings in the folder, or a file that can't be read or written.
+        CheckpointError: see `Checkpoint`.
+    """
+    where = StudyFolder(folder)
+    with where.locked():
+        record, corpora = begin(manifest, where, settings, source=source, on_progress=on_progress)
+        plan = Plan(where, settings, corpora, record.labels, AudioFormat(), device)
+        rejection = {split: pieces(split, settings, attacked=len(corpora[split].attacked)) for split in settings.splits}
+        hardening = {split: network_jobs(split, settings) for split in settings.splits}
+        everything: list[Job] = [job for split in settings.splits for job in (*hardening[split], *rejection[split])]
+        remaining = _Remaining([job for job in everything if not job.result(where).exists()], len(everything), workers)
+        failed = {}
+        with at_work(plan, workers, on_progress=on_progress) as finish_all:
+            for split in settings.splits:
+                for jobs in (hardening[split], rejection[split]):  # these sit on those
+                    for finished in finish_all([job for job in jobs if not job.result(where).exists()]):
+                        if finished.error:
+                            failed[finished.job.name] = finished.error
+                        on_finished(finished)
+                        on_progress(remaining.after(finished))
+                join(split, rejection[split], where)
+        return StudyOutcome(sum(job.result(where).exists() for job in everything), failed)
+
+
+class _Remaining:
+    """How much is left, and about how long it takes: the jobs' weights at the pace so far."""
+
+    def __init__(self, jobs: Sequence[Job], total: int, workers: int) -> None:
+        self._left = len(jobs)
+        self._total, self._workers = total, workers
+        self._weight = sum(job.weight for job in jobs)
+        self._seconds = self._spent = 0.0
+
+    def after(self, finished: Finished) -> Stage:
+        self._left -= 1
+        self._weight -= finished.job.weight
+        self._spent += finished.job.weight
+        self._seconds += finished.seconds
+        seconds = self._seconds / self._spent * self._weight / self._workers
+        note = f"about {seconds / 60:.0f} min left" if self._left else ""
+        return Stage("the study", self._total - self._left, self._total, note)
