@@ -68,7 +68,8 @@ def main() -> None:
     training, validation, test = (load_clips(divided.split(s), DIGITS, audio) for s in ("train", "validation", "test"))
     recipe = strong_recipe(epochs=arguments.epochs, clips_a_speaker=40)
     network = fit_network(training, validation, len(DIGITS), recipe, sample_rate=audio.sample_rate).network
-    waveforms, labels = test.waveforms[: arguments.clips], test.targets[: arguments.clips]
+    attacked = first(test, arguments.clips)
+    waveforms, labels = attacked.waveforms, attacked.targets
 
     sweeps = compare_sweeps(network, waveforms, labels, arguments.rounds)
     speeds = compare_training(network, first(training, arguments.training_clips), validation, arguments.rounds)
@@ -79,6 +80,8 @@ def main() -> None:
         "attacks",
         {
             "clips": len(labels),
+            "speakers": int(attacked.manifest.table["speaker"].nunique()),
+            "clean_accuracy": left(network, waveforms, waveforms, labels, 0.0),
             "steps": STEPS,
             "eps": EPS_GRID,
             "sweeps": {n: {"seconds": round(s, 2), "robust_accuracy": a} for n, (s, a) in sweeps.items()},
@@ -135,7 +138,10 @@ def compare_sweeps(
             accuracies[name] = tuple(
                 left(network, waveforms, w, labels, e) for w, e in zip(found, EPS_GRID, strict=True)
             )
-    table = Table("sweep", "seconds", *(f"{eps:g}" for eps in EPS_GRID), title="accuracy left at each eps")
+    clean = left(network, waveforms, waveforms, labels, 0.0)
+    table = Table(
+        "sweep", "seconds", *(f"{eps:g}" for eps in EPS_GRID), title=f"accuracy left at each eps, of {clean:.3f}"
+    )
     for name, found_accuracies in accuracies.items():
         table.add_row(name, f"{min(seconds[name]):.1f}", *(f"{a:.3f}" for a in found_accuracies))
     Console().print(table)

@@ -110,8 +110,10 @@ def tested(
     show: OnProgress,
 ) -> pd.DataFrame:
     """One row a test clip of the fold: who said it, whether it was understood, plainly and smoothed."""
-    done = folder / f"fold{fold}.parquet"
+    done, said = folder / f"fold{fold}.parquet", folder / f"fold{fold}.json"
     if done.exists():
+        if said.read_text(encoding="utf-8") != recipe.model_dump_json():
+            raise SystemExit(f"{done} is of another recipe; remove it, or give another --out")
         return pd.read_parquet(done)
     divided = split_of(manifest, is_certain, fold)
     audio = AudioFormat(**AudioSpec().model_dump())
@@ -151,8 +153,10 @@ def tested(
         decisions = smoothing.decide(test.waveforms, clip_ids=test.manifest.clip_ids, seed=0)
         rows["smoothed_is_correct"] = [d.command == c for d, c in zip(decisions, rows["command"], strict=True)]
         rows["smoothed_is_rejected"] = [d.reason == Reason.SMOOTHING_TIE for d in decisions]
-    folder.mkdir(parents=True, exist_ok=True)
-    rows.drop(columns="path").to_parquet(done, index=False)
+    said.write_text(recipe.model_dump_json(), encoding="utf-8")
+    unfinished = done.with_suffix(".unfinished")
+    rows.drop(columns="path").to_parquet(unfinished, index=False)
+    unfinished.replace(done)
     return rows
 
 

@@ -118,6 +118,18 @@ def test_background_noise_goes_from_white_to_dull() -> None:
     assert tilt.max() > 0.5
 
 
+def test_rumble_is_in_half_of_the_clips_and_below_the_voice() -> None:
+    clips = sines(200, peak=0.05)
+    rumble = augmented(clips, rumble_db=(0.0, 0.0)) - augmented(clips)
+    is_rumbling = np.abs(rumble).max(axis=1) > 0
+    assert 70 <= is_rumbling.sum() <= 130
+    power = np.abs(np.fft.rfft(rumble[is_rumbling] * np.hanning(RATE), axis=1)) ** 2  # a bin a Hertz
+    share = power[:, :125].sum(axis=1) / power.sum(axis=1)
+    assert np.median(share) == pytest.approx(0.903, abs=0.02)  # the main lobe of a moving average
+    relative = level(rumble[is_rumbling]) - level(clips.double().numpy()[is_rumbling])
+    assert np.median(relative) == pytest.approx(0, abs=0.7)
+
+
 def test_every_clip_is_changed_by_itself() -> None:
     out = augment(sines(20), Augmentation(), sample_rate=RATE, generator=generator())
     assert len(torch.unique(out, dim=0)) == 20
@@ -133,6 +145,7 @@ def test_every_clip_is_changed_by_itself() -> None:
         shift_seconds=st.floats(0, 2),
         gain_db=st.floats(0, 60),
         background_db=st.tuples(st.floats(-90, -20), st.floats(-20, 10)),
+        rumble_db=st.tuples(st.floats(-90, -20), st.floats(-20, 30)),
     ),
 )
 def test_augmented_clips_stay_in_full_scale_and_keep_their_shape(seed: int, peak: float, how: Augmentation) -> None:
