@@ -4,14 +4,13 @@ SPEECH holds `fsdd`, `kokoro20`, `speech_commands_mini` and `duke_digits`. The s
 folds, spread over gender and first language; each fold's network trains on the other three and on the other corpora,
 validates on 1 in 25 of the training clips, and is tested on the fold. `--sigma` trains under noise and adds what
 randomized smoothing then accepts. A fold that is done is not done again; one that was killed goes on from its last
-epoch, and its seconds are then those since.
+epoch.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,6 @@ def tested(
     divided = split_of(manifest, is_certain, fold)
     audio = AudioFormat(**AudioSpec().model_dump())
     training, validation, test = (load_clips(divided.split(s), DIGITS, audio) for s in ("train", "validation", "test"))
-    started = time.perf_counter()
 
     def on_epoch(epoch: Epoch) -> None:
         note = f"validation accuracy {epoch.validation_accuracy:.3f}"
@@ -138,13 +136,12 @@ def tested(
         checkpoint=folder / f"fold{fold}.pt",
         on_epoch=on_epoch,
     )
-    seconds = time.perf_counter() - started
     network = fitted.network.cpu()
     rows = test.manifest.table.assign(
         fold=fold,
         is_certain=[is_certain[path] for path in test.manifest.table["path"]],
         is_correct=(predict_logits(network, test.waveforms).argmax(dim=1) == test.targets).numpy(),
-        seconds=seconds,
+        seconds=fitted.seconds,
         epochs=recipe.epochs,
         best_epoch=fitted.best.number,
     )

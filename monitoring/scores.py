@@ -26,19 +26,22 @@ def auc_acc(is_correct: ArrayLike, eps: Sequence[float]) -> NDArray[np.float64]:
     """Eq. 1: the area under each clip's being right, over eps; a constant accuracy a over [0, 0.3] gives 0.3 a.
 
     Args:
-        is_correct: bool [levels, clips]: whether the clip was right under the attack at each eps.
+        is_correct: bool [levels, clips]: whether the clip was right under the attack at each eps; nothing else is
+            taken for it, for NaN would count as right.
         eps: [levels], raw amplitude, increasing; the first is 0, the clean clips.
 
     Returns:
         float64 [clips], in [0, eps[-1]].
 
     Raises:
-        ValueError: another number of levels than eps, or eps that do not increase from 0.
+        ValueError: not bool, another number of levels than eps, or eps that do not increase from 0.
 
     Source: Richards et al. 2023, eq. 1. The constant rows of its Tables 1 and 2 settle the range, [0, 0.3], and that it
     is not divided out.
     """
-    curve, levels = np.asarray(is_correct, dtype=bool), np.asarray(eps, dtype=np.float64)
+    curve, levels = np.asarray(is_correct), np.asarray(eps, dtype=np.float64)
+    if curve.dtype != np.bool_:
+        raise ValueError(f"is_correct is of {curve.dtype}; bool is accepted: leave out clips without an outcome")
     if curve.ndim != 2 or len(curve) != len(levels) or len(levels) < 2:
         raise ValueError(
             f"is_correct has the shape {curve.shape} and there are {len(levels)} eps; "

@@ -22,13 +22,14 @@ import numpy.typing as npt
 import soundfile
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from recognizer.audio import SAMPLE_RATE, Waveform
 from recognizer.network import Network
 
 _STOP_BAND_DB = 60.0  # attenuation that the low-pass is designed for
 _FAINT = 1e-12  # power, re 1: -120 dB; added to, so that silence has a logarithm
+_SOUND_DB = 40.0  # below its loudest frame a clip's sound is taken to have ended
 _BLOCK = 1 << 16  # samples handed to an encoder at a time: libsndfile's Vorbis overruns the stack on very long ones
 _THREADS = os.cpu_count() or 1
 
@@ -143,10 +144,12 @@ class Quantisation(_Configured):
 class SpectralGate(_Configured):
     """Bins of the spectrogram that do not stand out of the clip's own noise are turned down.
 
-    The noise floor of each bin is its mean power in the clip's quietest frames. Frames that reach into the zeros before
-    and after the sound (padding) are no measure of the noise and left out; a sound without any other frame passes
-    unchanged. What is stationary all through the clip is noise to it, be it a tone. Source: Boll 1979, "Suppression of
-    acoustic noise in speech using spectral subtraction", with the gain of a gate instead of a difference.
+    The noise floor of each bin is its mean power in the clip's quietest frames. Frames that reach into the padding
+    before and after the sound are no measure of the noise and left out; a sound without any other frame passes
+    unchanged. The sound begins and ends by its level, not at the zeros around it, or an attacker's inaudible
+    perturbation there would pass for the noise. What is stationary all through the clip is noise to it, be it a tone.
+    Source: Boll 1979, "Suppression of acoustic noise in speech using spectral subtraction", with the gain of a gate
+    instead of a difference.
     """
 
     is_differentiable = True
@@ -185,9 +188,15 @@ class SpectralGate(_Configured):
 
 
 def _within_sound(waveforms: Tensor, hop: int) -> Tensor:
-    """bool [clips, frames]: the frame lies between the clip's first and last sample that is not 0."""
+    """bool [clips, frames]: the frame lies between the clip's first and last sample of its sound.
+
+    That is a sample within 40 dB of the loudest frame's root mean square. Speech reaches some 0.3 there, so the bound
+    is about 0.003: padding stays padding under perturbations of 0.001, and few real pauses are taken for padding.
+    """
     samples = waveforms.shape[1]
-    sounds = (waveforms != 0).to(torch.uint8)
+    framed = nn.functional.pad(waveforms.detach(), (2 * hop, 2 * hop)).unfold(1, 4 * hop, hop)
+    loudest = framed.square().mean(dim=2).amax(dim=1, keepdim=True).sqrt()
+    sounds = (waveforms.abs() > loudest * 10 ** (-_SOUND_DB / 20)).to(torch.uint8)
     first = sounds.argmax(dim=1, keepdim=True)  # of equals, the first
     end = samples - sounds.flip(1).argmax(dim=1, keepdim=True)
     middle = torch.arange(0, samples + 1, hop, device=waveforms.device)  # of a frame, 4 hops long

@@ -19,13 +19,13 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    speed: float = Field(default=0.15, ge=0, lt=1)
+    speed: float = Field(default=0.2, ge=0, lt=1)
     """Tempo and pitch change together by a factor in [1 - speed, 1 + speed]."""
     shift_seconds: float = Field(default=0.1, ge=0)
     """Moved by up to this, either way."""
     gain_db: float = Field(default=6.0, ge=0)
     """Louder or softer by up to this; never beyond full scale."""
-    background_db: tuple[float, float] | None = (-60.0, -20.0)
+    background_db: tuple[float, float] | None = (-50.0, -10.0)
     """Level of coloured background noise, relative to the clip's own, uniform in this range; None = no noise."""
     rumble_db: tuple[float, float] | None = (-30.0, 6.0)
     """Level of noise below 100 Hz (handling, wind, engines), likewise, in half of the clips; None = none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,10 +32,12 @@ from recognizer.manifest import SPLITS, Manifest
 from recognizer.neural_rejection import NeuralRejection
 from recognizer.progress import OnProgress, Stage, silent
 from recognizer.smoothing import check_settings
-from training.dataset import ClipSet, load_clips
+from training.checkpoint import checkpoints_in
+from training.dataset import ClipSet
 from training.hardening import Epoch, Fitted, evaluate, fit_network
+from training.preparation import Prepared, prepare
 from training.recipe import Recipe
-from training.rejection import choose_clips, fit_rejection
+from training.rejection import RejectionError, fit_rejection
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ FEWEST_SPEAKERS = 3
 class BuildSettings(BaseModel):
     """What a bundle is built with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(default="evenvoice", pattern=NAME_PATTERN)
     recipe: Recipe = Recipe()
@@ -70,36 +73,48 @@ def build_bundle(
 ) -> BundleManifest:
     """Train on `train`, select on `validation`, test on `test` (where there is one), and write the bundle.
 
+    The noise network is selected under its noise, whatever the recipe says. Where neural rejection can't be fitted on
+    the corpus, the bundle has none, and `test_results` says why.
+
     Args:
         checkpoints: folder that holds the state of training after each epoch: a build that was killed goes on from it.
-            It is removed once the bundle is written.
+            It is this build's alone, and is removed once the bundle is written.
 
     Raises:
-        ManifestError: no training or validation clips, or a command of the test split that training lacks.
-        InfeasibleSmoothing: settings under which RS rejects everything; found before training.
-        BundleError: the folder holds something else; found before training.
-        TrainingError, CheckpointError, RejectionError: see there.
+        ManifestError: see `prepare`.
+        InfeasibleSmoothing: settings under which RS rejects everything.
+        BundleError: the folder holds something else.
+        RejectionError: neural rejection is to be the default, and can't be fitted.
+        CheckpointError: another build is at work with these checkpoints; or see `Checkpoint`.
+        TrainingError: see `fit_network`. But for this and a disk that fills up, all are found before training.
     """
     check_settings(sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws)
     check_folder(folder)
+    with checkpoints_in(checkpoints) if checkpoints is not None else nullcontext():
+        bundle = _build(manifest, folder, settings, torch.device(device), checkpoints, on_progress)
+        if checkpoints is not None:
+            for name in bundle.networks:
+                (checkpoints / f"{name}.pt").unlink(missing_ok=True)
+    return bundle
+
+
+def _build(
+    manifest: Manifest,
+    folder: Path,
+    settings: BuildSettings,
+    device: torch.device,
+    checkpoints: Path | None,
+    on_progress: OnProgress,
+) -> BundleManifest:
     audio = AudioSpec()
-    training_part, validation_part = manifest.split("train"), manifest.split("validation")
-    commands = training_part.commands
-    has_unknown = UNKNOWN in set(training_part.table["command"])
-    labels = (*commands, UNKNOWN) if has_unknown else commands
-    waveform_format = AudioFormat(**audio.model_dump())
+    clips = prepare(manifest, AudioFormat(**audio.model_dump()), on_progress=on_progress)
+    if clips.for_rejection is None:
+        if settings.default_defense is DefenseName.NEURAL_REJECTION:
+            raise RejectionError(f"{clips.rejection_note}; or take another default defense")
+        logger.warning("the bundle will have no neural rejection: %s", clips.rejection_note)
 
-    def load(part: Manifest, name: str) -> ClipSet:
-        clips = load_clips(part, labels, waveform_format, name=name, on_progress=on_progress)
-        for line in clips.skipped:
-            logger.warning("skipped: %s", line)
-        return clips
-
-    training, validation = load(training_part, "training"), load(validation_part, "validation")
-    test = load(manifest.split("test"), "test") if "test" in set(manifest.table["split"]) else None
-
-    def fit(name: str, sigma: float) -> Fitted:
-        recipe = settings.recipe.model_copy(update={"noise_sigma": sigma})
+    def fit(name: str, **changes: float) -> Fitted:
+        recipe = settings.recipe.model_copy(update=changes)
 
         def on_epoch(epoch: Epoch) -> None:
             note = f"validation accuracy {epoch.validation_accuracy:.3f}"
@@ -107,9 +122,9 @@ def build_bundle(
 
         on_progress(Stage(f"training the {name} network", 0, recipe.epochs))
         return fit_network(
-            training,
-            validation,
-            len(labels),
+            clips.training,
+            clips.validation,
+            len(clips.labels),
             recipe,
             sample_rate=audio.sample_rate,
             device=device,
@@ -117,23 +132,29 @@ def build_bundle(
             on_epoch=on_epoch,
         )
 
-    fitted = {CLEAN: fit(CLEAN, 0.0), NOISE: fit(NOISE, settings.sigma)}
-    on_progress(Stage("fitting neural rejection", 0, 1))
-    clips, fitted_on = choose_clips(training, validation, len(labels))
-    machine = fit_rejection(fitted[CLEAN].network, clips)
-    rejection = NeuralRejection(
-        fitted[CLEAN].network,
-        machine.to(torch.device(device)),
-        labels,
-        confidence_threshold=settings.confidence_threshold,
-    )
-    on_progress(Stage("fitting neural rejection", 1, 1, fitted_on))
+    fitted = {
+        CLEAN: fit(CLEAN, noise_sigma=0.0),
+        NOISE: fit(NOISE, noise_sigma=settings.sigma, select_under_noise=True),
+    }
+    tensors = {f"{name}.safetensors": result.network.state_dict() for name, result in fitted.items()}
+    rejection = None
+    if clips.for_rejection is not None:
+        on_progress(Stage("fitting neural rejection", 0, 1))
+        machine = fit_rejection(fitted[CLEAN].network, clips.for_rejection)
+        tensors["neural_rejection.safetensors"] = machine.tensors()
+        rejection = NeuralRejection(
+            fitted[CLEAN].network,
+            machine.to(device),
+            clips.labels,
+            confidence_threshold=settings.confidence_threshold,
+        )
+        on_progress(Stage("fitting neural rejection", 1, 1, clips.rejection_note))
 
     bundle = BundleManifest(
         name=settings.name,
         created_at=datetime.now(UTC).replace(microsecond=0),
         evenvoice_version=version("evenvoice"),
-        labels=labels,
+        labels=clips.labels,
         audio=audio,
         networks={
             name: NetworkSpec(
@@ -149,8 +170,10 @@ def build_bundle(
                 network=CLEAN,
                 file="neural_rejection.safetensors",
                 confidence_threshold=settings.confidence_threshold,
-                fitted_on=fitted_on,
-            ),
+                fitted_on=clips.rejection_note,
+            )
+            if rejection is not None
+            else None,
             smoothing=SmoothingSpec(
                 network=NOISE, sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws
             ),
@@ -158,19 +181,14 @@ def build_bundle(
         ),
         vocabulary=_vocabulary(manifest),
         data=DataSpec(
-            fingerprint=manifest.fingerprint(),
+            fingerprint=clips.fingerprint,
             clips={s: int((manifest.table["split"] == s).sum()) for s in SPLITS},
             speakers={s: int(manifest.table.loc[manifest.table["split"] == s, "speaker"].nunique()) for s in SPLITS},
         ),
         training=settings.model_dump(mode="json"),
-        test_results=_test_results(fitted, rejection, validation, test, settings.sigma),
+        test_results=_test_results(fitted, rejection, clips, settings.sigma),
     )
-    tensors = {f"{name}.safetensors": result.network.state_dict() for name, result in fitted.items()}
-    save_bundle(folder, bundle, {**tensors, "neural_rejection.safetensors": machine.tensors()})
-    if checkpoints is not None:
-        for name in fitted:
-            (checkpoints / f"{name}.pt").unlink()
-        checkpoints.rmdir()
+    save_bundle(folder, bundle, tensors)
     return bundle
 
 
@@ -184,25 +202,34 @@ def _vocabulary(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 
 
 def _test_results(
-    fitted: dict[str, Fitted], rejection: NeuralRejection, validation: ClipSet, test: ClipSet | None, sigma: float
+    fitted: dict[str, Fitted], rejection: NeuralRejection | None, clips: Prepared, sigma: float
 ) -> dict[str, Any]:
     """Accuracies of both networks, under one draw of noise, and of neural rejection; audits have the rest."""
     results: dict[str, Any] = {}
-    for split, clips in (("validation", validation), ("test", test)):
-        if clips is None:
+    for split, part in (("validation", clips.validation), ("test", clips.test)):
+        if part is None:
             continue
-        truth = clips.manifest.table["command"].tolist()
-        decisions = rejection.decide(clips.waveforms, clip_ids=clips.manifest.clip_ids, seed=0)
-        of_commands = [(d, t) for d, t in zip(decisions, truth, strict=True) if t != UNKNOWN]
-        count = max(1, len(of_commands))
         results[split] = {
-            "clips": len(clips),
-            "speakers": int(clips.manifest.table["speaker"].nunique()),
-            "skipped": len(clips.skipped),
-            "clean_accuracy": round(evaluate(fitted[CLEAN].network, clips)[1], 6),
-            "noise_accuracy_one_draw": round(evaluate(fitted[NOISE].network, clips, noise_sigma=sigma)[1], 6),
-            "neural_rejection_correct": round(sum(d.command == t for d, t in of_commands) / count, 6),
-            "neural_rejection_rejected": round(sum(not d.is_accepted for d, _ in of_commands) / count, 6),
+            "clips": len(part),
+            "speakers": int(part.manifest.table["speaker"].nunique()),
+            "skipped": len(part.skipped),
+            "clean_accuracy": round(evaluate(fitted[CLEAN].network, part)[1], 6),
+            "noise_accuracy_one_draw": round(evaluate(fitted[NOISE].network, part, noise_sigma=sigma)[1], 6),
+            **(_rejection_results(rejection, part) if rejection is not None else {}),
         }
+    if rejection is None:
+        results["no_neural_rejection"] = {"reason": clips.rejection_note}
     results["best_epoch"] = {name: asdict(result.best) for name, result in fitted.items()}
     return results
+
+
+def _rejection_results(rejection: NeuralRejection, clips: ClipSet) -> dict[str, float]:
+    """Of the clips that are commands: the shares that are right and accepted, and rejected."""
+    truth = clips.manifest.table["command"].tolist()
+    decisions = rejection.decide(clips.waveforms, clip_ids=clips.manifest.clip_ids, seed=0)
+    of_commands = [(d, t) for d, t in zip(decisions, truth, strict=True) if t != UNKNOWN]
+    count = max(1, len(of_commands))
+    return {
+        "neural_rejection_correct": round(sum(d.command == t for d, t in of_commands) / count, 6),
+        "neural_rejection_rejected": round(sum(not d.is_accepted for d, _ in of_commands) / count, 6),
+    }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from recognizer.attacks import Misclassify, pgd
 from recognizer.defense import NetworkError
@@ -21,6 +22,10 @@ from training.dataset import ClipSet
 from training.recipe import Recipe
 
 _EVALUATED = 256  # clips attacked together
+
+FEWEST_STEPS_OF_A_CYCLE = 5
+"""Optimiser steps of a whole training in which a learning rate can rise and fall; with fewer it is constant. The only
+step of a cycle of one would be taken at the rate that the cycle ends with, and change nothing."""
 
 
 class TrainingError(RuntimeError):
@@ -47,6 +52,8 @@ class Fitted:
     network: M5
     history: tuple[Epoch, ...]
     best: Epoch
+    seconds: float = field(compare=False)
+    """Of training and validation, over all goes where it was broken off; an epoch that was lost counts no more."""
 
 
 def fit_network(
@@ -65,11 +72,12 @@ def fit_network(
     Args:
         training, validation: clips; speakers should be disjoint.
         labels: how many.
-        recipe: the settings; the result depends on nothing else on one machine.
+        recipe: the settings; on one machine, device and number of threads the result depends on nothing else, to the
+            last bit (but for kernels of a GPU that add up in no fixed order).
         sample_rate: Hertz.
         device: where it runs.
         checkpoint: file that holds the state after each epoch. Where it exists, training goes on from it, and ends with
-            the very weights it would have had without the break.
+            the very weights it would have had without the break, on the same machine, device and number of threads.
         on_epoch: told of each epoch, also of those that a checkpoint brought.
 
     Raises:
@@ -78,7 +86,7 @@ def fit_network(
     """
     _check_clips(training, labels)
     run = _Run(training, validation, labels, recipe, sample_rate, torch.device(device))
-    store = Checkpoint(checkpoint, recipe, training, validation) if checkpoint is not None else None
+    store = Checkpoint(checkpoint, recipe, training, validation, device=run.device) if checkpoint is not None else None
     if store is not None and (state := store.load()) is not None:
         run.restore(state)
     for epoch in run.history:
@@ -111,11 +119,7 @@ class _Run:
             torch.manual_seed(recipe.seed)
             self.network = M5(architecture(recipe.architecture, labels)).to(device)
         self.averaged = (
-            AveragedModel(
-                self.network,
-                multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
+            AveragedModel(self.network, avg_fn=_moving_average(recipe.averaging), use_buffers=True)
             if recipe.averaging
             else None
         )
@@ -125,21 +129,22 @@ class _Run:
         most = recipe.clips_a_speaker
         heard = sum(len(rows) if most is None else min(most, len(rows)) for rows in self.by_speaker)
         self.batches = max(1, heard // recipe.batch)
+        steps = self.batches * recipe.epochs
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.schedule: torch.optim.lr_scheduler.LRScheduler = (
-            torch.optim.lr_scheduler.OneCycleLR(
-                self.optimiser, max_lr=recipe.learning_rate, total_steps=self.batches * recipe.epochs
-            )
-            if recipe.schedule == "one-cycle"
+            torch.optim.lr_scheduler.OneCycleLR(self.optimiser, max_lr=recipe.learning_rate, total_steps=steps)
+            if recipe.schedule == "one-cycle" and steps >= FEWEST_STEPS_OF_A_CYCLE
             else torch.optim.lr_scheduler.ConstantLR(self.optimiser, factor=1.0)
         )
         self.history: list[Epoch] = []
         self.best: tuple[Epoch, dict[str, Tensor]] | None = None
+        self.seconds = 0.0
 
     def advance(self) -> None:
         """One epoch."""
+        started = time.perf_counter()
         number = len(self.history) + 1
         self.network.train()
         total = torch.zeros((), device=self.device)
@@ -163,6 +168,7 @@ class _Run:
         self.history.append(epoch)
         if self.best is None or epoch.validation_loss < self.best[0].validation_loss:
             self.best = (epoch, {name: value.clone() for name, value in self._kept().state_dict().items()})
+        self.seconds += time.perf_counter() - started
 
     def state(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
@@ -173,6 +179,7 @@ class _Run:
             "order": self.order.get_state(),
             "history": [asdict(epoch) for epoch in self.history],
             "best": (asdict(self.best[0]), self.best[1]),
+            "seconds": self.seconds,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -184,12 +191,13 @@ class _Run:
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         best, weights = state["best"]
         self.best = (Epoch(**best), weights)
+        self.seconds = state["seconds"]
 
     def fitted(self) -> Fitted:
         """The best epoch's network."""
         assert self.best is not None
         self.network.load_state_dict(self.best[1])
-        return Fitted(self.network.eval(), tuple(self.history), self.best[0])
+        return Fitted(self.network.eval(), tuple(self.history), self.best[0], self.seconds)
 
     def _loss(self, waveforms: Tensor, targets: Tensor) -> Tensor:
         recipe, generator = self.recipe, self.generator
@@ -245,6 +253,19 @@ class _Run:
             "schedule": self.schedule,
         }
         return parts if self.averaged is None else parts | {"averaged": self.averaged}
+
+
+def _moving_average(most: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential moving average of decay min(most, (1 + n) / (10 + n)) at the n-th step after the first.
+
+    The decay grows because the first weights are the worst, and a short training would remember little else.
+    """
+
+    def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        decay = min(most, (1 + float(steps)) / (10 + float(steps)))
+        return decay * averaged + (1 - decay) * current
+
+    return average
 
 
 def evaluate(network: M5, clips: ClipSet, *, noise_sigma: float = 0.0, seed: int = 0) -> tuple[float, float]:

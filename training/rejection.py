@@ -23,6 +23,9 @@ ENOUGH_CLIPS, ENOUGH_SPEAKERS = 20, 20
 """Held-out clips of every label, and held-out speakers, from which on the machine is fitted on held-out clips only."""
 
 Features = npt.NDArray[np.float64]
+Targets = npt.NDArray[np.int64]
+Folds = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+"""(clips to fit on, clips left out) a fold, as indices"""
 
 
 class RejectionError(ValueError):
@@ -54,31 +57,51 @@ def choose_clips(training: ClipSet, held_out: ClipSet, labels: int) -> tuple[Cli
     return training, f"{len(training)} training clips ({why})"
 
 
-def fit_pipeline(
-    features: Features, targets: npt.NDArray[np.int64], speakers: Sequence[str], *, c: float = 1.0
-) -> CalibratedClassifierCV:
-    """Calibrated one-vs-all RBF machines on standardised features; folds keep a speaker together and are fixed.
+def speaker_folds(targets: Targets, speakers: Sequence[str]) -> Folds:
+    """The folds that the machine is calibrated over; they keep a speaker together and are fixed.
 
     Args:
-        features: [clips, F].
-        targets: [clips], every label 0 ... K-1 at least once a fold.
+        targets: [clips], labels 0 ... K-1.
         speakers: [clips].
-        c: SVM penalty.
 
     Raises:
-        RejectionError: fewer than 3 labels or 2 speakers, or a label without clips in some fold.
+        RejectionError: fewer than 3 labels or 2 speakers, one clip of each label, or a label that is all in one fold.
     """
     labels = int(targets.max()) + 1
     if labels < 3:
         raise RejectionError("neural rejection needs at least 3 labels; add an `unknown` class or other commands")
-    folds = min(FOLDS, len(set(speakers)))
+    most = int(np.bincount(targets).max())  # scikit-learn wants a label with as many clips as folds
+    folds = min(FOLDS, len(set(speakers)), most)
     if folds < 2:
-        raise RejectionError("neural rejection is calibrated over folds of speakers; at least 2 speakers are needed")
+        raise RejectionError(
+            "neural rejection is calibrated over folds of speakers; at least 2 speakers and 2 clips a label are needed"
+        )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    splits = list(splitter.split(features, targets, groups=list(speakers)))
+    splits = list(splitter.split(np.zeros((len(targets), 1)), targets, groups=list(speakers)))
     for kept, _ in splits:
         if len(np.unique(targets[kept])) < labels:
-            raise RejectionError("some label has clips of one speaker only; neural rejection can't be calibrated")
+            raise RejectionError(
+                "some label has clips of one speaker only, or of so few that one fold of speakers holds them all; "
+                "neural rejection can't be calibrated"
+            )
+    return splits
+
+
+def fit_pipeline(
+    features: Features, targets: Targets, speakers: Sequence[str], *, c: float = 1.0
+) -> CalibratedClassifierCV:
+    """Calibrated one-vs-all RBF machines on standardised features.
+
+    Args:
+        features: [clips, F].
+        targets: [clips], labels 0 ... K-1.
+        speakers: [clips].
+        c: SVM penalty.
+
+    Raises:
+        RejectionError: see `speaker_folds`.
+    """
+    splits = speaker_folds(targets, speakers)
     machine = make_pipeline(StandardScaler(), OneVsRestClassifier(SVC(kernel="rbf", C=c, gamma="scale")))
     fitted: CalibratedClassifierCV = CalibratedClassifierCV(machine, method="sigmoid", cv=splits, ensemble=False).fit(
         features, targets
@@ -112,11 +135,20 @@ def export_machine(fitted: CalibratedClassifierCV) -> SupportVectorMachine:
     return SupportVectorMachine(**{k: torch.from_numpy(np.asarray(v, dtype=np.float64)) for k, v in tensors.items()})
 
 
+def check_clips(clips: ClipSet) -> None:
+    """Refuse clips that `fit_rejection` would refuse, before there is a network.
+
+    Raises:
+        RejectionError: see `speaker_folds`.
+    """
+    speaker_folds(clips.targets.numpy(), clips.manifest.table["speaker"].tolist())
+
+
 def fit_rejection(network: Network, clips: ClipSet) -> SupportVectorMachine:
     """Fit on a network's features of some clips.
 
     Raises:
-        RejectionError: see `fit_pipeline`.
+        RejectionError: see `speaker_folds`.
     """
     speakers = clips.manifest.table["speaker"].tolist()
     return export_machine(fit_pipeline(features_of(network, clips), clips.targets.numpy(), speakers))

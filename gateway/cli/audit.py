@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.options import BUNDLE, FILE, FOLDER, names, pairs
+from gateway.cli.options import BUNDLE, FILE, FOLDER, Number, names, pairs, usable_device
 from gateway.cli.progress import bars, console
 from monitoring.audit import AuditReport, AuditSettings, run_audit
 from monitoring.report import overview, to_markdown
@@ -34,7 +34,7 @@ def command() -> None:
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.05,
     show_default=True,
     help="The gap that is still acceptable.",
@@ -43,7 +43,7 @@ def command() -> None:
     "--min-speakers", type=click.IntRange(min=10), default=20, show_default=True, help="Fewer are shown, not compared."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=usable_device)
 def run(
     bundle: Path,
     manifest: Path,

@@ -10,7 +10,7 @@ import click
 from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
-from gateway.cli.options import BUNDLE, FILE
+from gateway.cli.options import BUNDLE, FILE, usable_device
 from gateway.cli.progress import console
 from gateway.schemas import CandidateBody, CertificateBody
 from recognizer.audio import SERVED_FORMATS, AudioError, read_clip
@@ -57,7 +57,7 @@ class Classified(BaseModel):
 @click.option("--defense", help="none, neural_rejection or smoothing. [default: the bundle's]")
 @click.option("--seed", type=int, help="Of the smoothing noise; unpredictable by default.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and file.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=usable_device)
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from gateway.cli.options import FILE, FOLDER, names, pairs
+from gateway.cli.options import FILE, FOLDER, Number, names, pairs
 from gateway.cli.progress import bars, console
 from recognizer.groups import ATTRIBUTES
 from recognizer.manifest import load_manifest
@@ -81,7 +81,7 @@ def folder(root: Path, out: Path, split: Literal["closed", "open"], seed: int) -
 @click.option("--native-from", help="Column with the first language: native = English.")
 @click.option("--split", type=click.Choice(["given", "closed", "open"]), default="open", show_default=True)
 @click.option("--hold-out", "held", type=FILE, multiple=True, help="Manifest whose speakers the test split is about.")
-@click.option("--hold-out-share", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--hold-out-share", type=Number(0, 1), default=0.5, show_default=True)
 @click.option("--stratify", multiple=True, callback=names, help="Attributes to spread evenly over an open split.")
 @_seed
 def own(

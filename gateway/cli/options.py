@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,3 +29,27 @@ def names(_: click.Context, __: click.Parameter, values: Sequence[str] | str | N
     parts = [values] if isinstance(values, str) else list(values or ())
     found = tuple(n for part in parts for n in (piece.strip() for piece in part.split(",")) if n)
     return found or None
+
+
+class Number(click.FloatRange):
+    """A range of finite numbers: click's own lets `nan` pass any bounds, and `inf` those that are open above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+def usable_device(_: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The name of a device that can be computed on, tried before a command reads anything."""
+    if value == "cpu":
+        return value
+    import torch  # takes seconds, and `serve` needs it in its workers only
+
+    try:
+        torch.zeros(1, device=value).item()
+    except Exception as error:  # a device's backend raises what it likes
+        reason = str(error).strip().partition("\n")[0]
+        raise click.BadParameter(f"{value!r} can't be used here: {reason}", param=parameter) from error
+    return value

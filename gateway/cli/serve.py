@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.options import BUNDLE, FILE, FOLDER
+from gateway.cli.options import BUNDLE, FILE, FOLDER, usable_device
 from gateway.serving import exec_server
 from gateway.settings import check_settings
 
@@ -36,7 +36,7 @@ from gateway.settings import check_settings
     envvar="EVENVOICE_WORKERS",
     help="Processes.",
 )
-@click.option("--device", default="cpu", show_default=True, envvar="EVENVOICE_DEVICE")
+@click.option("--device", default="cpu", show_default=True, envvar="EVENVOICE_DEVICE", callback=usable_device)
 def command(
     bundle: Path, speakers: Path | None, host: str, port: int, state: Path | None, workers: int, device: str
 ) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from gateway.cli.options import FILE, FOLDER, names, pairs
+from gateway.cli.options import FILE, FOLDER, names, pairs, usable_device
 from gateway.cli.progress import bars, console, notes
 from recognizer.manifest import load_manifest
+from recognizer.progress import Stage
 from training.recipe import RECIPES, RecipeName, named_recipe
 from training.study.configuration import STUDY_ARCHITECTURES, StudyArchitecture
 from training.study.jobs import Finished
@@ -52,7 +53,7 @@ def command() -> None:
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
 @click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.seed, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=usable_device)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -79,7 +80,7 @@ def run(
         "splits": splits,
         "architecture": architecture,
         "recipe": recipe,
-        "epochs": epochs or named_recipe(recipe).epochs,
+        "epochs": epochs or named_recipe(recipe, architecture=architecture).epochs,
         "clips": clips,
         "training_clips": training_clips,
         "configurations": configurations,
@@ -129,6 +130,7 @@ def _settings(given: dict[str, object]) -> StudySettings:
         raise click.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=f"--{option}") from error
 
 
-def _tell(finished: Finished) -> None:
-    """A line for the log of each part that ends."""
-    notes.print(f"{finished.job.name}: {finished.error or finished.note}, {finished.seconds:.0f} s")
+def _tell(finished: Finished, study: Stage) -> None:
+    """A line for the log of each part that ends: how, and how far the study is with it."""
+    far = f"{study.done} of {study.total}" + (f", {study.note}" if study.note else "")
+    notes.print(f"{finished.job.name}: {finished.error or finished.note}, {finished.seconds:.0f} s ({far})")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.options import FILE, FOLDER, names, pairs
+from gateway.cli.options import FILE, FOLDER, Number, names, pairs, usable_device
 from gateway.cli.progress import bars, console
 from recognizer.bundle import NAME_PATTERN, version_of
 from recognizer.defense import DefenseName
@@ -26,9 +26,16 @@ def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> st
     return value
 
 
+def _named(_: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """A folder with a name of its own, beside which the checkpoints' can lie."""
+    if value.name in ("", ".."):
+        raise click.BadParameter(f"{str(value)!r} names no new folder; give one such as 'bundle'", param=parameter)
+    return value
+
+
 @click.command("train")
 @click.argument("manifest", type=FILE)
-@click.option("--out", type=FOLDER, required=True, help="Folder of the bundle.")
+@click.option("--out", type=FOLDER, required=True, callback=_named, help="Folder of the bundle.")
 @click.option("--name", default="evenvoice", show_default=True, callback=_bundle_name, help="Of the bundle.")
 @click.option(
     "--recipe",
@@ -39,21 +46,21 @@ def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> st
 )
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), help="[default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: the recipe's]")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="[default: the recipe's]")
 @click.option("--clips-a-speaker", type=click.IntRange(min=1), help="At most so many of each an epoch.")
 @click.option(
     "--adversarial-eps",
-    type=click.FloatRange(0, 2),
+    type=Number(0, 2),
     help="Radius of adversarial training, raw amplitude; for both networks. [default: 0, none]",
 )
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of a training step. [default: the recipe's]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
-    "--sigma", type=click.FloatRange(0, min_open=True), default=0.02, show_default=True, help="RS noise, raw amplitude."
+    "--sigma", type=Number(0, min_open=True), default=0.02, show_default=True, help="RS noise, raw amplitude."
 )
 @click.option(
     "--error-alpha",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=0.001,
     show_default=True,
     help="RS abstains when p is above it.",
@@ -61,7 +68,7 @@ def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> st
 @click.option("--draws", type=click.IntRange(min=1), default=100, show_default=True, help="N of RS.")
 @click.option(
     "--confidence-threshold",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.5,
     show_default=True,
     help="NR abstains below it.",
@@ -71,7 +78,7 @@ def _bundle_name(_: click.Context, parameter: click.Parameter, value: str) -> st
 )
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, callback=usable_device)
 def command(
     manifest: Path,
     out: Path,
@@ -91,6 +98,7 @@ def command(
     """Train on MANIFEST (train, validation, perhaps test) and write the bundle.
 
     Training's state is kept in OUT.training after each epoch: the same command goes on from it where it was stopped.
+    Whatever the recipe says, the noise network is selected under its noise.
     """
     settings = BuildSettings(
         name=name,

@@ -7,13 +7,14 @@ from recognizer.attacks.health import check_health
 from recognizer.attacks.objectives import Aim, Misclassify, Objective, frozen
 from recognizer.attacks.pgd import pgd
 from recognizer.attacks.pitfalls import Finding, Pitfall
-from recognizer.attacks.sweep import EPS_GRID, Level, nested_sweep, paper_sweep, snr_db
+from recognizer.attacks.sweep import EPS_GRID, Confirm, Level, nested_sweep, paper_sweep, snr_db
 
 __all__ = [
     "EPS_GRID",
     "Adversarial",
     "Aim",
     "CauseRejection",
+    "Confirm",
     "EvadeNeuralRejection",
     "EvadeSmoothing",
     "Finding",

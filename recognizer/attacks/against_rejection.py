@@ -69,7 +69,8 @@ class EvadeSmoothing:
 
     The loss is log (1 - p) / p, p the mean soft-max of the true label over fresh draws; it orders clips as -log p does
     (Salman et al. 2019, "Provably robust deep learning via adversarially trained smoothed classifiers"). `is_broken`
-    is a proxy by these draws: the verdict is RandomizedSmoothing's own, with other draws.
+    is a proxy by these draws, more wrong than right or unknown votes: the verdict is RandomizedSmoothing's own, with
+    other draws.
     """
 
     def __init__(
@@ -81,18 +82,21 @@ class EvadeSmoothing:
         seed: int,
         draws: int = 32,
         error_alpha: float = 1.0,
-        unknown: int | None = None,
+        labels: Sequence[str] | None = None,
     ) -> None:
         """
         Args:
             network, sigma, clip_ids, seed, draws: see NoisyCopies.
             error_alpha: a clip is broken when the wrong label passes the test of the top two at this level, too. 1 asks
                 for the plurality only, and an attack that stops there stops where smoothing abstains.
-            unknown: place of the label that is no command, and so no success.
+            labels: [K]; `unknown` among them is no command, and so no success. By default all are commands.
+
+        Raises:
+            ValueError: no draws, or labels of fewer than two commands.
         """
         self.network = network
         self.error_alpha = error_alpha
-        self.unknown = unknown
+        self.unknown = None if labels is None else _unknown_of_two_commands(labels)
         self._copies = NoisyCopies(network, sigma=sigma, clip_ids=clip_ids, seed=seed, draws=draws)
 
     def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
@@ -100,8 +104,12 @@ class EvadeSmoothing:
         votes = _votes(log_probabilities)
         is_wanted = all_but(labels, votes.shape[1], self.unknown)
         is_clear = torch.from_numpy(p_value(votes.cpu().numpy()) <= self.error_alpha).to(labels.device)
-        loss = log_odds(log_probabilities.logsumexp(dim=1), is_wanted)
-        return Aim(loss, _at(is_wanted, votes.argmax(dim=1)) & is_clear)
+        leads = votes.masked_fill(~is_wanted, 0).amax(dim=1) > votes.masked_fill(is_wanted, 0).amax(dim=1)
+        return Aim(log_odds(log_probabilities.logsumexp(dim=1), is_wanted), leads & is_clear)
+
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        """Logarithms of the soft-max summed over the draws; see `Objective.scores`."""
+        return self._copies(waveforms, rows).logsumexp(dim=1)
 
 
 class EvadeNeuralRejection:
@@ -114,9 +122,13 @@ class EvadeNeuralRejection:
     """
 
     def __init__(self, rejection: NeuralRejection) -> None:
+        """
+        Raises:
+            ValueError: labels of fewer than two commands.
+        """
         self.rejection = rejection
         self.network: nn.Module = rejection.network
-        self.unknown = _unknown_of(rejection.labels)
+        self.unknown = _unknown_of_two_commands(rejection.labels)
 
     def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
         del rows
@@ -128,6 +140,11 @@ class EvadeNeuralRejection:
         confidence, leader = shares.detach().max(dim=1)
         return Aim(loss.float(), _at(is_wanted, leader) & (confidence >= threshold))
 
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        """The machine's probabilities; see `Objective.scores`."""
+        del rows
+        return _shares(self.rejection, waveforms)
+
 
 class CauseRejection:
     """Have a clip turned away, whatever its label: denial of service.
@@ -135,8 +152,8 @@ class CauseRejection:
     Neural rejection: the loss is max(threshold, s_unknown) - max_{c command} s_c, and `is_broken` the defense's own
     verdict. Smoothing: by EoT, the log-ratio of the strongest rival's mean soft-max to the leading command's; broken
     where no command leads, or where Cohen's test abstains on votes in these draws' proportions and of the defense's
-    number. That is a proxy by few draws, so let an attack go on after it (`stop_when_broken=False`): the verdict is the
-    defense's, with other draws.
+    number. That is a proxy by few draws, and often just luck: let an attack go on after it (`stop_when_broken=False`)
+    and ask the defense, with other draws (`confirm` of nested_sweep).
     """
 
     def __init__(
@@ -158,6 +175,12 @@ class CauseRejection:
         if isinstance(self.defense, NeuralRejection):
             return self._of_neural_rejection(self.defense, waveforms)
         return self._of_smoothing(self.defense, waveforms, rows)
+
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        """Those of neural rejection's machine, or of the noisy copies; see `Objective.scores`."""
+        if isinstance(self.defense, NeuralRejection):
+            return _shares(self.defense, waveforms)
+        return self._copies(waveforms, rows).logsumexp(dim=1)
 
     def _of_neural_rejection(self, defense: NeuralRejection, waveforms: Tensor) -> Aim:
         shares = _shares(defense, waveforms)
@@ -189,6 +212,15 @@ def _unknown_of(labels: Sequence[str]) -> int | None:
     return labels.index(UNKNOWN) if UNKNOWN in labels else None
 
 
+def _unknown_of_two_commands(labels: Sequence[str]) -> int | None:
+    if len(set(labels) - {UNKNOWN}) < 2:
+        raise ValueError(
+            f"the labels are {', '.join(labels)}: of a clip of the only command no wrong one can be accepted; evasion "
+            "needs at least 2 commands"
+        )
+    return _unknown_of(labels)
+
+
 def _at(table: Tensor, places: Tensor) -> Tensor:
     """[clips]: of each row of [clips, K] the entry at its place, int64 [clips]."""
     return table.gather(1, places[:, None])[:, 0]
@@ -201,7 +233,8 @@ def _votes(log_probabilities: Tensor) -> Tensor:
 
 
 def _shares(rejection: NeuralRejection, waveforms: Tensor) -> Tensor:
-    """The machine's probabilities, float64 [clips, K]; gradients keep their direction but have length 1 a clip.
+    """The machine's probabilities, float64 [clips, K]; of each clip's gradient in the features the largest entry is
+    scaled to 1, the direction kept.
 
     Far from the training data each kernel, and the gradient with it, dies away like exp(-gamma d^2), and float32 ends
     at d^2 = 100 / gamma. Scaled while still in float64, the direction lasts to about d^2 = 700 / gamma; farther out

@@ -57,8 +57,8 @@ def check_health(
     """
     if not levels or sample < 1 or any(len(level.snr_db) != len(labels) for level in levels):
         raise ValueError(f"{len(levels)} levels and a sample of {sample}: give the sweep of these {len(labels)} clips")
-    logits = _logits(objective, waveforms, batch)
-    predictions, classes = logits.argmax(dim=1), logits.shape[1]
+    scores = _scores(objective, waveforms, batch)
+    predictions, classes = scores.argmax(dim=1), scores.shape[1]
     is_broken = torch.stack([level.adversarial.is_broken for level in levels])
     zero_gradients = torch.cat([level.adversarial.zero_gradients for level in levels])
     taken = torch.cat([level.adversarial.steps for level in levels])
@@ -90,10 +90,11 @@ def check_health(
     return tuple(finding for finding in findings if finding is not None)
 
 
-def _logits(objective: Objective, waveforms: Tensor, batch: int) -> Tensor:
-    """[clips, K] of the objective's network."""
+def _scores(objective: Objective, waveforms: Tensor, batch: int) -> Tensor:
+    """[clips, K], with whatever stands before and after the network: a purifier may be what is constant."""
+    parts = torch.split(torch.arange(len(waveforms), device=waveforms.device), batch)
     with frozen(objective.network), torch.no_grad():
-        return torch.cat([objective.network(part) for part in torch.split(waveforms, batch)])
+        return torch.cat([objective.scores(waveforms[rows], rows) for rows in parts])
 
 
 def _informative(levels: Sequence[Level], chosen: Tensor) -> Level | None:

@@ -41,6 +41,14 @@ class Objective(Protocol):
         """
         ...
 
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        """The evidence for each label, [clips, K], as the attacked recogniser sees it; its arg max is the prediction.
+
+        Args:
+            waveforms, rows: as above.
+        """
+        ...
+
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
@@ -94,6 +102,11 @@ class Misclassify:
         self.purify = purify
 
     def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
-        del rows
-        logits = self.network(waveforms if self.purify is None else self.purify(waveforms))
+        logits = self.scores(waveforms, rows)
         return Aim(log_odds(logits, all_but(labels, logits.shape[1])), logits.detach().argmax(dim=1) != labels)
+
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        """Logits, through what stands before the network; see `Objective.scores`."""
+        del rows
+        logits: Tensor = self.network(waveforms if self.purify is None else self.purify(waveforms))
+        return logits

@@ -22,6 +22,7 @@ def pgd(
     eps: float,
     steps: int = 100,
     step_size: float | None = None,
+    shrink_to: float = 1.0,
     start: Tensor | None = None,
     random_start: torch.Generator | None = None,
     keep: Literal["best", "last"] = "best",
@@ -40,7 +41,9 @@ def pgd(
         labels: int64 [clips], the true labels.
         eps: raw amplitude.
         steps: at most so many a clip; 0 only scores the first iterates.
-        step_size: raw amplitude; eps / 5 by default.
+        step_size: raw amplitude of the first step; eps / 5 by default.
+        shrink_to: share of it that the last of `steps` has; those between fall geometrically. Below 1 an attack comes
+            to rest where steps of one size swing about an optimum, such as the tie of two labels.
         start: float32 [clips, samples] first iterates, projected; the clean clips by default.
         random_start: draws the first iterates uniformly from the ball instead.
         keep: "best" returns a broken iterate before an unbroken one, then that of higher loss; "last" the last.
@@ -52,6 +55,8 @@ def pgd(
         ValueError: settings or waveforms outside their ranges, or of differing shapes.
         NetworkError: the loss is NaN or infinite.
     """
+    if not 0 < shrink_to <= 1:
+        raise ValueError(f"shrink_to is {shrink_to}; the last step is a share above 0 and up to 1 of the first")
     search = Search(waveforms, labels, eps=eps, rows=rows, batch=batch)
     points = _first_iterates(search, waveforms, start, random_start)
     step_size = eps / 5 if step_size is None else step_size
@@ -67,8 +72,9 @@ def pgd(
             if stays.any():
                 (gradient,) = torch.autograd.grad(aim.loss.sum(), here)
                 size = gradient.abs().amax(dim=1, keepdim=True)
+                stride = step_size * shrink_to ** (search.of_active(search.steps) / max(steps - 1, 1))
                 is_usable = size.isfinite() & (size > 0)
-                move = gradient.sign_().mul_(step_size).masked_fill_(~is_usable, 0)
+                move = gradient.sign_().mul_(stride[:, None]).masked_fill_(~is_usable, 0)
                 moved = move.add_(here.detach()).clamp_(search.of_active(search.low), search.of_active(search.high))
                 points = search.put(points, moved)
                 search.steps[search.active] += stays

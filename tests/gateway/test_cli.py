@@ -102,6 +102,13 @@ def test_a_pair_that_is_none_is_a_usage_error(evenvoice: Evenvoice, tone_manifes
         ("train", "--adversarial-eps", "-0.1"),
         ("train", "--recipe", "weak"),
         ("train", "--precision", "float16"),
+        ("train", "--learning-rate", "nan"),
+        ("train", "--learning-rate", "inf"),
+        ("train", "--sigma", "nan"),
+        ("train", "--confidence-threshold", "nan"),
+        ("train", "--device", "mars"),
+        ("audit run", "--tolerance", "nan"),
+        ("audit run", "--device", "mars"),
     ],
 )
 def test_a_setting_that_means_nothing_is_a_usage_error(
@@ -112,6 +119,26 @@ def test_a_setting_that_means_nothing_is_a_usage_error(
     assert done.code == 2
     assert option in done.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["classify", "serve", "study run", "train"])
+@pytest.mark.parametrize("device", ["mars", "meta"])
+def test_a_device_that_computes_nothing_is_refused_before_anything_is_read(
+    evenvoice: Evenvoice, tmp_path: Path, command: str, device: str
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    given = ["--bundle", nowhere] if command in ("classify", "serve") else ["--out", tmp_path / "out"]
+    files = [] if command == "serve" else [nowhere]
+    done = evenvoice(*command.split(), *files, *given, "--device", device)
+    assert done.code == 2
+    assert f"'--device': '{device}' can't be used here" in done.err
+
+
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_a_bundle_needs_a_folder_of_its_own(evenvoice: Evenvoice, tone_manifest: Path, out: str) -> None:
+    done = evenvoice("train", tone_manifest, "--out", out)
+    assert done.code == 2
+    assert f"'--out': '{out}' names no new folder" in done.err
 
 
 def test_smoothing_that_could_never_accept_is_refused_before_training(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_a_study_that_is_told_to_end_ends_at_once_and_the_same_command_goes_on(
     done = evenvoice(*command)
     assert done.code == 0, done
     assert f"parts of the study in {out} are done, 0 have no result" in done.out
-    assert f"closed {KEY}: " in done.err
+    assert re.search(rf"closed {KEY}: .* of clean clips right, \d+ s \(\d+ of \d+, about \d+ min left\)", done.err)
     record = json.loads((out / "study.json").read_text())
     assert record["source"] == "manifest.csv"
     assert record["settings"] | {"splits": ["closed"], "clips": 2, "steps": 1, "draws": [10, 20]} == record["settings"]
@@ -91,20 +92,28 @@ def test_a_manifest_that_is_not_there_is_one_line(evenvoice: Evenvoice, tmp_path
     assert done.err == f"evenvoice: there is no manifest at {tmp_path / 'nowhere.csv'}\n"
 
 
-def test_without_epochs_the_recipes_own_are_run(
-    evenvoice: Evenvoice, tone_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("architecture", ["m5-small", "m5"])
+@pytest.mark.parametrize("recipe", ["paper", "strong"])
+def test_without_epochs_the_recipes_own_for_the_architecture_are_run(
+    evenvoice: Evenvoice,
+    tone_manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str,
+    recipe: str,
 ) -> None:
-    asked: list[tuple[str, int]] = []
+    asked: list[tuple[str, str, int]] = []
 
     def remember(*arguments: object, **_: object) -> StudyOutcome:
         settings = arguments[2]
-        asked.append((settings.recipe, settings.epochs))  # type: ignore[attr-defined]
+        asked.append((settings.recipe, settings.architecture, settings.epochs))  # type: ignore[attr-defined]
         return StudyOutcome(1, {})
 
     monkeypatch.setattr(study, "run_study", remember)
-    for recipe in ("paper", "strong"):
-        assert evenvoice("study", "run", tone_manifest, "--out", tmp_path, "--recipe", recipe).code == 0
-    assert asked == [("paper", 1000), ("strong", strong_recipe().epochs)]
+    options = ("--recipe", recipe, "--architecture", architecture)
+    assert evenvoice("study", "run", tone_manifest, "--out", tmp_path, *options).code == 0
+    expected = 1000 if recipe == "paper" else strong_recipe(architecture=architecture).epochs
+    assert asked == [(recipe, architecture, expected)]
 
 
 def test_a_part_without_a_result_is_exit_code_2_and_named(

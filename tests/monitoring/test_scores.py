@@ -140,6 +140,12 @@ def test_eps_that_do_not_increase_from_0_are_refused(eps: tuple[float, ...]) -> 
         auc_acc(np.ones((len(eps), 3), dtype=bool), eps)
 
 
+@pytest.mark.parametrize("value", [1, 1.0, np.nan, "yes", None])
+def test_outcomes_that_are_not_bool_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="bool is accepted"):
+        auc_acc([[value, value]] * len(EPS), EPS)
+
+
 def test_a_curve_of_another_number_of_levels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(6, 4\) and there are 7 eps"):
         auc_acc(np.ones((6, 4), dtype=bool), EPS)

@@ -183,6 +183,19 @@ def test_zeros_around_the_sound_do_not_pass_for_its_noise_floor() -> None:
     assert lowered < -11
 
 
+@pytest.mark.parametrize(("perturbation", "most"), [(1e-5, 0.002), (1e-4, 0.02), (1e-3, 0.2)])
+def test_an_inaudible_perturbation_of_the_padding_does_not_switch_the_gate_off(
+    perturbation: float, most: float
+) -> None:
+    """What the gate takes away stays the same, relative to itself; switched off it would take away nothing: 1."""
+    padded = nn.functional.pad(sound(clips=3) + white(clips=3, samples=8000, level=0.01), (2000, 6000))
+    perturbed = padded + perturbation * white(clips=3, samples=16_000, seed=8).sign()
+    before, after = (heard - SpectralGate()(heard) for heard in (padded, perturbed))
+    own = slice(2000, 10_000)  # in the padding it may take the perturbation itself away
+    change = (after - before)[:, own].norm(dim=1) / before[:, own].norm(dim=1)
+    assert float(change.max()) <= most
+
+
 def test_a_sound_too_short_to_know_its_noise_passes_the_gate_unchanged() -> None:
     short = nn.functional.pad(white(clips=1, samples=500), (1000, 1000))  # shorter than a frame
     torch.testing.assert_close(SpectralGate()(short), short, atol=1e-5, rtol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from recognizer.progress import Stage
 from recognizer.smoothing import InfeasibleSmoothing
 from training import build
 from training.build import BuildSettings, build_bundle
-from training.recipe import Recipe
+from training.checkpoint import CheckpointError
+from training.recipe import Recipe, paper_recipe
+from training.rejection import RejectionError
 
 QUICK = BuildSettings(name="quick", recipe=Recipe(epochs=1, batch=48), draws=20)
 
@@ -103,19 +106,23 @@ def test_the_results_of_neural_rejection_are_those_of_an_audit(bundle: Path, ton
     assert built["neural_rejection_rejected"] == pytest.approx(audited.rejection.mean, abs=1e-6)
 
 
+@pytest.mark.parametrize("make", [Recipe, paper_recipe])
 def test_the_clean_network_hears_no_noise_and_the_other_that_of_smoothing(
-    tones: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tones: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Recipe]
 ) -> None:
-    sigmas: list[float] = []
+    """The latter when it is selected, too, whatever the recipe says."""
+    recipes: list[Recipe] = []
     fit = build.fit_network
 
     def spy(*args: object, **kwargs: object) -> object:
-        sigmas.append(args[3].noise_sigma)  # type: ignore[attr-defined]
+        recipes.append(args[3])  # type: ignore[arg-type]
         return fit(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(build, "fit_network", spy)
-    build_bundle(tones, tmp_path / "b", QUICK.model_copy(update={"sigma": 0.05}))
-    assert sigmas == [0.0, 0.05]
+    recipe = make(architecture="m5-small", epochs=1, batch=48)
+    build_bundle(tones, tmp_path / "b", BuildSettings(name="quick", recipe=recipe, sigma=0.05, draws=20))
+    assert [r.noise_sigma for r in recipes] == [0.0, 0.05]
+    assert recipes[1].select_under_noise
 
 
 def test_a_build_that_was_stopped_goes_on_from_its_checkpoints(tones: Manifest, tmp_path: Path) -> None:
@@ -130,12 +137,52 @@ def test_a_build_that_was_stopped_goes_on_from_its_checkpoints(tones: Manifest, 
         build_bundle(tones, tmp_path / "b", settings, checkpoints=checkpoints, on_progress=stop)
     assert sorted(p.name for p in checkpoints.iterdir()) == ["clean.pt", "noise.pt"]
     assert not (tmp_path / "b").exists()
+    (checkpoints / "notes.txt").write_text("precious")
     resumed = build_bundle(tones, tmp_path / "b", settings, checkpoints=checkpoints)
-    assert not checkpoints.exists()
+    assert [p.name for p in checkpoints.iterdir()] == ["notes.txt"]
     whole = build_bundle(tones, tmp_path / "whole", settings)
     assert resumed.test_results == whole.test_results
     for name in ("clean.safetensors", "noise.safetensors"):
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_two_builds_never_share_their_checkpoints(tones: Manifest, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "b.training"
+
+    def another(stage: Stage) -> None:
+        if stage.name == "training the clean network" and stage.done == 1:
+            with pytest.raises(CheckpointError, match=r"another run .* is at work in .*b\.training"):
+                build_bundle(tones, tmp_path / "b", QUICK, checkpoints=checkpoints)
+            assert (checkpoints / "clean.pt").exists()
+
+    build_bundle(tones, tmp_path / "b", QUICK, checkpoints=checkpoints, on_progress=another)
+    assert not checkpoints.exists()
+
+
+def two_commands(tones: Manifest) -> Manifest:
+    return only(tones, tones.table["command"].isin(["left", "right"]))
+
+
+def one_training_speaker(tones: Manifest) -> Manifest:
+    table = tones.table.copy()
+    table.loc[table["split"] == "train", "speaker"] = "alone"
+    return Manifest(table, tones.attributes)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "why"), [(two_commands, "at least 3 labels"), (one_training_speaker, "at least 2 speakers")]
+)
+def test_where_neural_rejection_can_not_be_fitted_the_bundle_has_none_and_says_why(
+    tones: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture, reduce: Callable[[Manifest], Manifest], why: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        manifest = build_bundle(reduce(tones), tmp_path / "b", QUICK)
+    assert manifest.defenses.neural_rejection is None
+    assert why in manifest.test_results["no_neural_rejection"]["reason"]
+    assert "neural_rejection_correct" not in manifest.test_results["test"]
+    assert any("no neural rejection" in record.message and why in record.message for record in caplog.records)
+    assert list(load_bundle(tmp_path / "b").defenses) == [DefenseName.NONE, DefenseName.SMOOTHING]
+    assert not (tmp_path / "b" / "neural_rejection.safetensors").exists()
 
 
 def test_progress_tells_every_stage_to_its_end(tones: Manifest, tmp_path: Path) -> None:
@@ -200,6 +247,45 @@ def test_a_test_command_that_training_lacks_is_refused(tones: Manifest, tmp_path
 
 
 @pytest.mark.usefixtures("no_training")
+def test_neural_rejection_that_is_to_be_the_default_must_be_possible(tones: Manifest, tmp_path: Path) -> None:
+    settings = QUICK.model_copy(update={"default_defense": DefenseName.NEURAL_REJECTION})
+    with pytest.raises(RejectionError, match=r"at least 3 labels.*; or take another default defense"):
+        build_bundle(two_commands(tones), tmp_path / "b", settings)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_one_command_is_no_choice(tones: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"every training clip is of the command 'left'; .* at least 2 commands"):
+        build_bundle(only(tones, tones.table["command"] == "left"), tmp_path / "b", QUICK)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_clips_that_would_share_their_noise_are_refused_before_anything_is_read(
+    tones: Manifest, tmp_path: Path, split: str
+) -> None:
+    table = tones.table.copy()
+    one, two = table.index[table["split"] == split][:2]
+    for row, root in ((one, "x"), (two, "y")):
+        table.loc[row, "path"] = str(tmp_path / root / "a" / "b" / "1.wav")
+    stages: list[Stage] = []
+    with pytest.raises(ManifestError, match="the same file name and two folders twice"):
+        build_bundle(Manifest(table, tones.attributes), tmp_path / "b", QUICK, on_progress=stages.append)
+    assert stages == []
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_command_of_which_no_training_clip_can_be_heard_is_named(tones: Manifest, tmp_path: Path) -> None:
+    table = tones.table.copy()
+    left = table.index[(table["split"] == "train") & (table["command"] == "left")]
+    for row in left:
+        table.loc[row, "path"] = str(tmp_path / f"{row}.wav")
+        soundfile.write(tmp_path / f"{row}.wav", np.zeros(8000), 16_000)
+    with pytest.raises(ManifestError, match=r"no training clip can be heard of 'left' \(24 skipped\)"):
+        build_bundle(Manifest(table, tones.attributes), tmp_path / "b", QUICK)
+
+
+@pytest.mark.usefixtures("no_training")
 def test_a_folder_that_is_no_bundle_is_refused_before_training_and_left_alone(tones: Manifest, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(BundleError, match="is no bundle"):
@@ -209,7 +295,14 @@ def test_a_folder_that_is_no_bundle_is_refused_before_training_and_left_alone(to
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sigma": 0}, {"error_alpha": 0}, {"draws": 0}, {"confidence_threshold": 1.1}, {"default_defense": "luck"}],
+    [
+        {"sigma": 0},
+        {"sigma": float("nan")},
+        {"error_alpha": 0},
+        {"draws": 0},
+        {"confidence_threshold": 1.1},
+        {"default_defense": "luck"},
+    ],
 )
 def test_refuses_settings_that_mean_nothing(wrong: dict[str, float | str]) -> None:
     with pytest.raises(ValidationError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import signal
@@ -16,8 +17,8 @@ import torch
 from tones import fit, tones
 
 from recognizer.network import M5
-from training.checkpoint import CheckpointError
-from training.hardening import Epoch, Fitted, TrainingError, fit_network
+from training.checkpoint import Checkpoint, CheckpointError, checkpoints_in
+from training.hardening import Epoch, Fitted, TrainingError
 from training.recipe import Recipe
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -25,6 +26,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "paper's": {"schedule": "constant", "weight_decay": 0.0, "noise_sigma": 0.05, "select_under_noise": False},
     "averaged": {"averaging": 0.9, "mixup": 0.3},
     "adversarial": {"adversarial_eps": 0.01, "adversarial_steps": 2},
+    "no voice too often": {"clips_a_speaker": 17},
+    "bfloat16": {"precision": "bfloat16"},
 }
 
 
@@ -149,9 +152,57 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path, monkeyp
 
 
 def test_a_training_that_fails_keeps_its_last_good_epoch(tmp_path: Path) -> None:
-    path = tmp_path / "state.pt"
-    recipe = Recipe(epochs=30, batch=8, schedule="constant", learning_rate=1e30)
-    with pytest.raises(TrainingError, match="no longer finite"):
-        fit_network(tones(16), tones(8, 1), 2, recipe, sample_rate=16_000, checkpoint=path)
-    if path.exists():
-        assert torch.load(path, weights_only=True)["state"]["history"]
+    path, training = tmp_path / "state.pt", tones(16)
+
+    def blow_up(_: Epoch) -> None:
+        training.waveforms[:] = torch.nan
+
+    with pytest.raises(TrainingError, match="no longer finite in epoch 2"):
+        fit(training, tones(8, 1), checkpoint=path, on_epoch=blow_up, epochs=3)
+    assert [epoch["number"] for epoch in torch.load(path, weights_only=True)["state"]["history"]] == [1]
+    assert same(fit(tones(16), tones(8, 1), checkpoint=path, epochs=3), fit(tones(16), tones(8, 1), epochs=3))
+
+
+def test_a_checkpoint_of_another_type_of_device_is_refused(tmp_path: Path) -> None:
+    clips, recipe, path = tones(8), Recipe(), tmp_path / "state.pt"
+    Checkpoint(path, recipe, clips, device=torch.device("cuda:0")).save({"history": []})
+    with pytest.raises(CheckpointError, match="on the device cuda, not cpu; go on with it on cuda, or remove it"):
+        Checkpoint(path, recipe, clips, device=torch.device("cpu")).load()
+    assert Checkpoint(path, recipe, clips, device=torch.device("cuda:1")).load() == {"history": []}
+
+
+def test_a_checkpoint_that_can_not_be_written_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    monkeypatch.setattr(M5, "forward", None)
+    with pytest.raises(CheckpointError, match=r"file/of/state.pt can't be written: .*Not a directory"):
+        fit(tones(16), tones(8, 1), checkpoint=tmp_path / "file" / "of" / "state.pt")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_the_seconds_of_every_go_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a clock that goes on by a second each time it is read: twice an epoch."""
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    with pytest.raises(KeyboardInterrupt):
+        fit(tones(16), tones(8, 1), checkpoint=tmp_path / "state.pt", on_epoch=stop_after(2), epochs=3)
+    ticks = itertools.count(1000)
+    resumed = fit(tones(16), tones(8, 1), checkpoint=tmp_path / "state.pt", epochs=3)
+    assert resumed.seconds == 3.0
+
+
+def test_checkpoints_are_one_runs_at_a_time_and_their_empty_folder_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "b.training"
+    words = rf"another run \(process {os.getpid()}\) is at work in .*b.training; wait for it, or give another folder"
+    with checkpoints_in(folder):
+        with pytest.raises(CheckpointError, match=words), checkpoints_in(folder):
+            pass
+        (folder / "clean.pt").touch()
+    assert [path.name for path in folder.iterdir()] == ["clean.pt"]
+    with checkpoints_in(folder):
+        (folder / "clean.pt").unlink()
+    assert not folder.exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="can't be written: Not a directory"), checkpoints_in(tmp_path / "file/c"):
+        pass

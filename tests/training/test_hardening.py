@@ -206,19 +206,44 @@ def test_the_papers_validation_hears_no_noise(heard: list[tuple[bool, Tensor]]) 
     assert torch.equal(waveforms, validation.waveforms)
 
 
+def test_the_only_step_of_a_training_moves_the_weights() -> None:
+    """AdamW's first step moves a weight by the learning rate, whatever its gradient."""
+    fitted = fit(tones(8), tones(8, 1), epochs=1, weight_decay=0.0, learning_rate=0.003)
+    torch.manual_seed(0)
+    moved = (fitted.network.head.weight - M5(fitted.network.config).head.weight).abs()
+    assert float(moved.detach().median()) == pytest.approx(0.003, rel=1e-3)
+
+
+@pytest.mark.parametrize(("epochs", "is_cycle"), [(4, False), (5, True)])
+def test_a_cycle_needs_room_for_its_rise_and_fall(epochs: int, is_cycle: bool) -> None:
+    rates: list[float] = []
+    hook = register_optimizer_step_post_hook(lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"]))
+    try:
+        fit(tones(8), tones(8, 1), epochs=epochs, learning_rate=0.003)
+    finally:
+        hook.remove()
+    assert len(rates) == epochs
+    if is_cycle:
+        assert rates[0] < max(rates) <= 0.003
+        assert rates[-1] < rates[0]
+    else:
+        assert rates == [0.003] * epochs
+
+
 def test_averaged_weights_are_the_moving_average_of_every_step() -> None:
     every: list[Tensor] = []
     hook = register_optimizer_step_post_hook(
         lambda optimiser, *_: every.append(optimiser.param_groups[0]["params"][-1].detach().clone())
     )
     try:
-        fitted = fit(tones(32), tones(8, 1), averaging=0.7, epochs=1)
+        fitted = fit(tones(32), tones(8, 1), averaging=0.2, epochs=1)
     finally:
         hook.remove()
     assert len(every) == 4
     expected = every[0]
-    for weights in every[1:]:
-        expected = 0.7 * expected + 0.3 * weights
+    for step, weights in enumerate(every[1:], start=1):
+        decay = min(0.2, (1 + step) / (10 + step))  # 2 / 11 at first, then 0.2
+        expected = decay * expected + (1 - decay) * weights
     torch.testing.assert_close(fitted.network.head.bias, expected)
 
 
@@ -291,7 +316,18 @@ def test_evaluation_under_noise_is_fixed_by_its_seed() -> None:
     assert evaluate(network, clips, noise_sigma=0.0, seed=1) != noisy
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch": 1}, {"learning_rate": 0}, {"noise_sigma": -1}, {"lr": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch": 1},
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"noise_sigma": -1},
+        {"lr": 1},
+    ],
+)
 def test_refuses_a_recipe_that_can_not_be_cooked(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Recipe.model_validate(wrong)

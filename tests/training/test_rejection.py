@@ -15,11 +15,13 @@ from training.rejection import (
     ENOUGH_CLIPS,
     ENOUGH_SPEAKERS,
     RejectionError,
+    check_clips,
     choose_clips,
     export_machine,
     features_of,
     fit_pipeline,
     fit_rejection,
+    speaker_folds,
 )
 
 
@@ -163,3 +165,27 @@ def test_a_label_of_one_speaker_only_can_not_be_calibrated() -> None:
     speakers = ["alone" if target == 1 else speaker for target, speaker in zip(targets, SPEAKERS, strict=True)]
     with pytest.raises(RejectionError, match="clips of one speaker only"):
         fit_pipeline(features, targets, speakers)
+
+
+def test_many_speakers_of_few_clips_make_as_many_folds_as_a_label_has_clips() -> None:
+    splits = speaker_folds(np.array([0, 1, 2] * 2), [f"s{i}" for i in range(6)])
+    assert sorted(np.concatenate([left_out for _, left_out in splits])) == list(range(6))
+    assert len(splits) == 2
+
+
+def test_one_clip_of_each_label_is_too_few() -> None:
+    with pytest.raises(RejectionError, match="2 clips a label are needed"):
+        speaker_folds(np.arange(3), ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("speakers", [6, 1])
+def test_clips_are_refused_without_a_network_as_they_would_be_with_one(speakers: int) -> None:
+    clips = clip_set([0, 1, 2] * 12, speakers=speakers)
+    network = M5(Architecture(labels=3, width=4, last_width=6, stride=1)).eval()
+    if speakers == 1:
+        for refuse in (lambda: check_clips(clips), lambda: fit_rejection(network, clips)):
+            with pytest.raises(RejectionError, match="at least 2 speakers"):
+                refuse()
+    else:
+        check_clips(clips)
+        fit_rejection(network, clips)

@@ -12,7 +12,7 @@ from recognizer.manifest import Manifest
 from recognizer.progress import OnProgress, silent
 from training.corpora.splits import SplitKind
 from training.study.corpus import SplitCorpus, only_in_test, split_corpus, usable_clips
-from training.study.folder import StudyError, StudyFolder, write_parquet, write_record
+from training.study.folder import StudyError, StudyFolder, is_left_of, write_parquet, write_record
 from training.study.settings import StudyRecord, StudySettings, Versions
 
 logger = logging.getLogger(__name__)
@@ -39,12 +39,11 @@ def begin(
             split: SplitCorpus.of(split, pd.read_parquet(folder.clips(split)), manifest) for split in settings.splits
         }
         return record, corpora
-    ours = {".lock", *SPLIT_KINDS}
-    found = sorted(p.name for p in folder.path.iterdir() if not p.name.startswith(f"{folder.study.name}."))
-    if strange := [name for name in found if name not in ours]:  # but for the half written record of a killed beginning
+    if strange := _strange(folder):
         raise StudyError(
             f"{folder.path} holds something else ({', '.join(strange[:3])}); give a new folder, or a study's"
         )
+    folder.tidy()
     usable, notes = usable_clips(manifest, AudioFormat(), on_progress=on_progress)
     corpora = {split: split_corpus(usable, split, settings) for split in settings.splits}
     notes += [note for corpus in corpora.values() for note in only_in_test(corpus)]
@@ -63,6 +62,43 @@ def begin(
         write_parquet(folder.clips(split), corpus.table)
     write_record(folder.study, record)
     return record, corpora
+
+
+def go_on(record: StudyRecord, folder: StudyFolder) -> None:
+    """Warn where a study is gone on with under other versions than the last, and put them on record.
+
+    Raises:
+        StudyError: the record can't be written.
+    """
+    last, now = (record.versions, *record.gone_on_with)[-1], Versions.installed()
+    if now == last:
+        return
+    differ = [
+        f"{name} was {before} and is now {after}"
+        for (name, before), (_, after) in zip(last, now, strict=True)
+        if before != after
+    ]
+    logger.warning(
+        "the study in %s is gone on with under other versions: %s; its numbers may differ from what the old ones "
+        "would give",
+        folder.path,
+        "; ".join(differ),
+    )
+    write_record(folder.study, record.model_copy(update={"gone_on_with": (*record.gone_on_with, now)}))
+
+
+def _strange(folder: StudyFolder) -> list[str]:
+    """What a beginning that was killed before `study.json` was written can't have left: anything but clips."""
+    path = folder.path
+    clips = {folder.clips(split) for split in SPLIT_KINDS}
+    ours = {path / ".lock", folder.study, *clips}
+    parents = {file.parent for file in clips}
+    found = [
+        inner
+        for outer in path.iterdir()
+        for inner in (outer.iterdir() if outer in parents and outer.is_dir() else (outer,))
+    ]
+    return sorted(str(file.relative_to(path)) for file in found if file not in ours and not is_left_of(file, ours))
 
 
 def _read(folder: StudyFolder) -> StudyRecord:

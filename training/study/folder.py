@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,22 @@ from torch import Tensor
 
 from recognizer.network import M5, Architecture
 from training.corpora.splits import SplitKind
+from training.lock import locked
 
 _UNFINISHED = ".unfinished"
 
 
 class StudyError(RuntimeError):
     """A study that can't be run or go on; the message says why and what to do."""
+
+
+class MachineRecord(BaseModel):
+    """`neural_rejection.json`: what neural rejection's machine, beside it, was fitted on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fitted_on: str
+    """In words, such as `640 held-out clips of 28 speakers`"""
 
 
 class Failure(BaseModel):
@@ -83,6 +92,9 @@ class StudyFolder:
     def clips(self, split: SplitKind) -> Path:
         return self.path / split / "clips.parquet"
 
+    def loudness(self, split: SplitKind) -> Path:
+        return self.path / split / "loudness.parquet"
+
     def network(self, split: SplitKind, key: str) -> NetworkFolder:
         return NetworkFolder(self.path / split / "networks" / key)
 
@@ -100,22 +112,16 @@ class StudyFolder:
         """Make the folder where there is none, and keep other runs out of it; a killed run's lock is gone with it.
 
         Raises:
-            StudyError: another run is at work in it.
+            StudyError: another run is at work in it, or it can't be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise StudyError(
-                    f"another run (process {file.read().strip() or 'unknown'}) is at work in {self.path}; "
-                    "wait for it, or give another folder"
-                ) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+        with locked(self.path, error=StudyError):
             yield
+
+
+def is_left_of(path: Path, files: Collection[Path]) -> bool:
+    """Whether a killed run had begun to write one of the files there."""
+    begun = path.name.endswith(_UNFINISHED)
+    return begun and any(path.parent == file.parent and path.name.startswith(f"{file.name}.") for file in files)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -37,7 +37,7 @@ class TrainingRecord(_Record):
     best: dict[str, Any]
     """The one whose weights were kept"""
     seconds: float
-    """Of the last go: a training that was broken off and went on counts from there"""
+    """Of training and validation, over all goes"""
     parameters: int
 
 
@@ -100,7 +100,6 @@ def harden(
         note = f"{key}, validation accuracy {epoch.validation_accuracy:.3f}"
         on_progress(Stage("training", epoch.number, recipe.epochs, note))
 
-    started = time.perf_counter()
     on_progress(Stage("training", 0, recipe.epochs, key))
     fitted = fit_network(
         clips.training,
@@ -120,7 +119,7 @@ def harden(
             recipe=recipe,
             history=tuple(asdict(epoch) for epoch in fitted.history),
             best=asdict(fitted.best),
-            seconds=time.perf_counter() - started,
+            seconds=fitted.seconds,
             parameters=parameters_of(fitted.network),
         ),
     )

@@ -49,11 +49,6 @@ class Job(ABC):
     def name(self) -> str:
         return f"{self.split} {self.stem}"
 
-    @property
-    def weight(self) -> float:
-        """Cost, roughly, in trainings without attacks."""
-        return 1.0
-
     @abstractmethod
     def result(self, folder: StudyFolder) -> Path:
         """The file that is there once it is done."""
@@ -78,11 +73,6 @@ class Harden(Job):
     def stem(self) -> str:
         return self.key
 
-    @property
-    def weight(self) -> float:
-        """Adversarial training takes 10 steps of an attack a batch, and trains on twice as many clips."""
-        return 8.0 if self.configuration.adversarial_eps else 1.0
-
     def result(self, folder: StudyFolder) -> Path:
         return folder.network(self.split, self.key).done
 
@@ -100,6 +90,25 @@ class Harden(Job):
             on_progress=bench.on_progress,
         )
         return f"{accuracy:.3f} of clean clips right"
+
+
+@dataclass(frozen=True)
+class MeasureLoudness(Job):
+    """How loud the attacked clips are: `clip, rms` (raw amplitude, over all that a network hears)."""
+
+    stem = "loudness"
+
+    def result(self, folder: StudyFolder) -> Path:
+        return folder.loudness(self.split)
+
+    def failure(self, folder: StudyFolder) -> Path:
+        return self.result(folder).with_suffix(".failed.json")
+
+    def do(self, bench: Bench) -> str:
+        clips = bench.attacked(self.split)
+        rms = clips.waveforms.square().mean(dim=1).sqrt()
+        write_parquet(self.result(bench.folder), pd.DataFrame({"clip": clips.manifest.clip_ids, "rms": rms.numpy()}))
+        return f"{len(clips)} clips"
 
 
 @dataclass(frozen=True)
@@ -177,20 +186,21 @@ class AttackRejector(Piece):
 
 @dataclass(frozen=True)
 class AttackPurified(Piece):
-    """The undefended network behind a purifier, under attack."""
+    """The undefended network behind a purifier, under attack, on a lot of clips."""
 
     table = "purification"
     purifier: str
+    lot: int
 
     @property
     def stem(self) -> str:
-        return f"purification-{self.purifier}"
+        return f"purification-{self.purifier}-{self.lot:04}"
 
     def measure(self, bench: Bench) -> pd.DataFrame:
         return attack_purified(
             bench.network(self.split, UNDEFENDED),
             purifier(self.purifier),
-            bench.attacked(self.split),
+            bench.attacked(self.split, self.lot),
             bench.settings,
             on_progress=bench.on_progress,
         )
@@ -223,9 +233,10 @@ def finish(job: Job, bench: Bench) -> Finished:
     return Finished(job, time.perf_counter() - started, note, error)
 
 
-def network_jobs(split: SplitKind, settings: StudySettings) -> list[Harden]:
-    """The chosen configurations, and the network that smoothing sits on."""
-    return [Harden(split, c, c.key(settings.architecture)) for c in (*settings.chosen, SMOOTHING)]
+def first_jobs(split: SplitKind, settings: StudySettings) -> list[Job]:
+    """What the pieces wait for: the chosen configurations, and the network that smoothing sits on; and the loudness."""
+    networks = [Harden(split, c, c.key(settings.architecture)) for c in (*settings.chosen, SMOOTHING)]
+    return [MeasureLoudness(split), *networks]
 
 
 def pieces(split: SplitKind, settings: StudySettings, *, attacked: int) -> list[Piece]:
@@ -235,12 +246,12 @@ def pieces(split: SplitKind, settings: StudySettings, *, attacked: int) -> list[
         ScoreNeuralRejection(split),
         *(ScoreSmoothing(split, lot) for lot in lots),
         *(AttackRejector(split, d, attack, lot) for d in REJECTORS for attack in REJECTION_ATTACKS for lot in lots),
-        *(AttackPurified(split, name) for name in settings.purifiers),
+        *(AttackPurified(split, name, lot) for name in settings.purifiers for lot in lots),
     ]
 
 
 def join(split: SplitKind, parts: Sequence[Piece], folder: StudyFolder) -> None:
-    """Write each table of `rejection/` from the pieces that are there; one without any is left out.
+    """Write the tables of `rejection/` that `parts` are of, from those that are there; one without any is left out.
 
     Raises:
         StudyError: it can't be written.

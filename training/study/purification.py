@@ -28,7 +28,7 @@ def attack_purified(
         `purifier, attack` (oblivious, adaptive)`, eps, clip, is_correct`; eps 0 are the clean clips.
     """
     defended = Purified(network, purifier).eval()
-    grid, steps = settings.purification_eps, min(settings.steps, settings.purification_steps)
+    grid, steps = settings.purification_eps, settings.steps_on_purified
     oblivious = sweep(Misclassify(network), clips, "paper", grid, steps)
     adaptive = sweep(Misclassify(network, purify=attackable(purifier)), clips, "nested", grid, steps)
     tables = []

@@ -12,10 +12,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from monitoring.scores import auc_fpr_neural_rejection, auc_fpr_smoothing
-from recognizer.attacks import CauseRejection, EvadeNeuralRejection, EvadeSmoothing, Objective
+from recognizer.attacks import CauseRejection, Confirm, EvadeNeuralRejection, EvadeSmoothing, Objective, nested_sweep
 from recognizer.decision import Decision
 from recognizer.network import M5
 from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
@@ -25,8 +27,7 @@ from training.dataset import ClipSet
 from training.rejection import choose_clips, fit_rejection
 from training.study.clips import SplitClips
 from training.study.configuration import SMOOTHING_SIGMA
-from training.study.evaluation import sweep
-from training.study.folder import write_tensors
+from training.study.folder import MachineRecord, write_record, write_tensors
 from training.study.settings import StudySettings
 
 RejectionAttack = Literal["evade", "cause_rejection"]
@@ -41,7 +42,8 @@ def neural_rejection_of(network: M5, clips: SplitClips, settings: StudySettings,
         StudyError: the file can't be written.
     """
     if not machine_file.exists():
-        fitting, _ = choose_clips(clips.training, clips.validation, len(clips.labels))
+        fitting, fitted_on = choose_clips(clips.training, clips.validation, len(clips.labels))
+        write_record(machine_file.with_suffix(".json"), MachineRecord(fitted_on=fitted_on))
         write_tensors(machine_file, fit_rejection(network, fitting).tensors())
     machine = SupportVectorMachine(**load_file(machine_file)).to(next(network.parameters()).device)
     return NeuralRejection(network, machine, clips.labels, confidence_threshold=settings.confidence_threshold)
@@ -105,17 +107,25 @@ def attack_rejector(
 ) -> pd.DataFrame:
     """What the defense itself decides on the clips of a nested sweep; its draws are none of the attacker's.
 
+    The attacker of smoothing tries what he has found on a smoothing of his own, with other draws, and goes on with what
+    fails there.
+
     Returns:
         `defense, attack, eps, clip, outcome` (right_accepted, rejected, wrong_accepted); eps 0 are the clean clips.
     """
     clip_ids, truths = clips.manifest.clip_ids, _truths(clips)
     heard = clips.waveforms.to(next(defense.network.parameters()).device)
     decisions = defense.decide(heard, clip_ids=clip_ids, seed=settings.seed)
-    steps = (
-        min(settings.steps, settings.smoothing_steps) if isinstance(defense, RandomizedSmoothing) else settings.steps
-    )
+    steps = settings.steps_on_smoothing if isinstance(defense, RandomizedSmoothing) else settings.steps
     rows = []
-    levels = sweep(_objective(defense, attack, clip_ids, settings), clips, "nested", settings.eps_grid, steps)
+    levels = nested_sweep(
+        _objective(defense, attack, clip_ids, settings),
+        clips.waveforms.to(heard.device),
+        clips.targets.to(heard.device),
+        eps_grid=settings.eps_grid,
+        steps=steps,
+        confirm=_rehearsal(defense, attack, clips, settings) if isinstance(defense, RandomizedSmoothing) else None,
+    )
     for done, level in enumerate(levels, start=1):
         waveforms = level.adversarial.waveforms
         changed = (waveforms != heard).any(dim=1).nonzero()[:, 0].tolist()  # a verdict on the others would be the same
@@ -156,8 +166,25 @@ def _objective(
         clip_ids=clip_ids,
         seed=settings.seed,
         draws=settings.eot_draws,
-        error_alpha=defense.error_alpha,
+        labels=defense.labels,
     )
+
+
+def _rehearsal(
+    defense: RandomizedSmoothing, attack: RejectionAttack, clips: ClipSet, settings: StudySettings
+) -> Confirm:
+    """Whether the attack succeeds against the defense with draws of the attacker's, whose clips bear other names."""
+    clip_ids, truths = clips.manifest.clip_ids, _truths(clips)
+    success = "rejected" if attack == "cause_rejection" else "wrong_accepted"
+
+    def succeeds(waveforms: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
+        del labels
+        places = rows.tolist()
+        names = [f"rehearsal\x00{clip_ids[i]}" for i in places]
+        decisions = defense.decide(waveforms, clip_ids=names, seed=settings.seed)
+        return torch.tensor([outcome_of(d, truths[i]) == success for d, i in zip(decisions, places, strict=True)])
+
+    return succeeds
 
 
 def _truths(clips: ClipSet) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from recognizer.audio import AudioFormat
 from recognizer.manifest import Manifest
 from recognizer.progress import OnProgress, Stage, silent
-from training.study.begin import begin
+from training.study.begin import begin, go_on
 from training.study.bench import Plan
 from training.study.folder import StudyFolder
-from training.study.jobs import Finished, Job, join, network_jobs, pieces
+from training.study.jobs import Finished, Job, Piece, first_jobs, join, pieces
+from training.study.remaining import Remaining
 from training.study.settings import StudySettings
 from training.study.workers import at_work
 
@@ -36,7 +37,7 @@ def run_study(
     workers: int = 1,
     device: str = "cpu",
     on_progress: OnProgress = silent,
-    on_finished: Callable[[Finished], None] = lambda _: None,
+    on_finished: Callable[[Finished, Stage], None] = lambda *_: None,
 ) -> StudyOutcome:
     """Run a study, or what is left of it: a kill loses no more than an epoch of training or a lot of clips.
 
@@ -47,7 +48,7 @@ def run_study(
         workers: processes; where there are several, each computes in one thread. The results are the same but for the
             rounding of sums over another number of threads.
         device: where networks are trained and attacked.
-        on_finished: told of each job as it ends.
+        on_finished: told of each job as it ends, and how far the study is then.
 
     Raises:
         ManifestError: a corpus that can't be studied; nothing is written then.
@@ -59,36 +60,30 @@ def run_study(
         record, corpora = begin(manifest, where, settings, source=source, on_progress=on_progress)
         plan = Plan(where, settings, corpora, record.labels, AudioFormat(), device)
         rejection = {split: pieces(split, settings, attacked=len(corpora[split].attacked)) for split in settings.splits}
-        hardening = {split: network_jobs(split, settings) for split in settings.splits}
-        everything: list[Job] = [job for split in settings.splits for job in (*hardening[split], *rejection[split])]
-        remaining = _Remaining([job for job in everything if not job.result(where).exists()], len(everything), workers)
+        first = {split: first_jobs(split, settings) for split in settings.splits}
+        everything: list[Job] = [job for split in settings.splits for job in (*first[split], *rejection[split])]
+        left = [job for job in everything if not job.result(where).exists()]
+        if left:
+            go_on(record, where)
+        remaining = Remaining(left, total=len(everything), workers=workers, settings=settings, corpora=corpora)
         failed = {}
         with at_work(plan, workers, on_progress=on_progress) as finish_all:
             for split in settings.splits:
-                for jobs in (hardening[split], rejection[split]):  # these sit on those
+                for jobs in (first[split], rejection[split]):  # these sit on those
                     for finished in finish_all([job for job in jobs if not job.result(where).exists()]):
                         if finished.error:
                             failed[finished.job.name] = finished.error
-                        on_finished(finished)
-                        on_progress(remaining.after(finished))
+                        stage = remaining.after(finished)
+                        on_finished(finished, stage)
+                        on_progress(stage)
+                        _join_whole(finished.job, rejection[split], where)
                 join(split, rejection[split], where)
         return StudyOutcome(sum(job.result(where).exists() for job in everything), failed)
 
 
-class _Remaining:
-    """How much is left, and about how long it takes: the jobs' weights at the pace so far."""
-
-    def __init__(self, jobs: Sequence[Job], total: int, workers: int) -> None:
-        self._left = len(jobs)
-        self._total, self._workers = total, workers
-        self._weight = sum(job.weight for job in jobs)
-        self._seconds = self._spent = 0.0
-
-    def after(self, finished: Finished) -> Stage:
-        self._left -= 1
-        self._weight -= finished.job.weight
-        self._spent += finished.job.weight
-        self._seconds += finished.seconds
-        seconds = self._seconds / self._spent * self._weight / self._workers
-        note = f"about {seconds / 60:.0f} min left" if self._left else ""
-        return Stage("the study", self._total - self._left, self._total, note)
+def _join_whole(job: Job, parts: Sequence[Piece], folder: StudyFolder) -> None:
+    """Write the table that a piece was the last of, for a report that does not wait for the split's end."""
+    if isinstance(job, Piece):
+        own = [part for part in parts if part.table == job.table]
+        if all(part.result(folder).exists() for part in own):
+            join(job.split, own, folder)

@@ -92,9 +92,19 @@ class StudySettings(BaseModel):
         able = [n for n in self.draws if n <= MOST_VERDICT_DRAWS and 2.0 ** (1 - n) <= self.error_alpha]
         return max(able, default=MOST_VERDICT_DRAWS)
 
+    @property
+    def steps_on_smoothing(self) -> int:
+        """Of an attack on RS, at each eps."""
+        return min(self.steps, self.smoothing_steps)
+
+    @property
+    def steps_on_purified(self) -> int:
+        """Of an attack on a purified network, at each eps."""
+        return min(self.steps, self.purification_steps)
+
 
 class Versions(BaseModel):
-    """What a study was begun with."""
+    """What a study was begun, or gone on, with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,7 +118,10 @@ class Versions(BaseModel):
 
 
 class StudyRecord(BaseModel):
-    """`study.json`: written once the corpus has been looked through and split, before anything is trained."""
+    """`study.json`: written once the corpus has been looked through and split, before anything is trained.
+
+    Only `gone_on_with` grows later.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -122,3 +135,5 @@ class StudyRecord(BaseModel):
     notes: tuple[str, ...] = ()
     """What a reader of the results must know of the corpus: clips left out, groups that are only in test."""
     versions: Versions
+    gone_on_with: tuple[Versions, ...] = ()
+    """Other ones that a later run came with, in order: its numbers may differ from what those before would give."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recognizer.attacks import CauseRejection, EvadeNeuralRejection, EvadeSmoothing, Misclassify, pgd
+from recognizer.attacks import CauseRejection, EvadeNeuralRejection, EvadeSmoothing, Misclassify, nested_sweep, pgd
 from recognizer.attacks import against_rejection as module
 from recognizer.decision import UNKNOWN, Outcome
 from recognizer.network import M5, Architecture
@@ -232,9 +233,66 @@ def test_expectation_over_noise_moves_the_vote_and_the_defense_accepts_a_wrong_c
 def test_being_taken_for_no_command_is_no_success() -> None:
     waveforms = torch.tensor([[0.5, 0.0], [-0.5, 0.0]])
     truth = torch.tensor([0, 2])
-    for unknown, expected in ((None, [True, True]), (1, [False, True]), (0, [True, False])):
-        objective = EvadeSmoothing(HalfSpace(), sigma=0.01, clip_ids=ids(2), seed=0, unknown=unknown)
+    for labels, expected in (
+        (None, [True, True]),
+        (("go", UNKNOWN, "left"), [False, True]),
+        ((UNKNOWN, "go", "left"), [True, False]),
+    ):
+        objective = EvadeSmoothing(HalfSpace(), sigma=0.01, clip_ids=ids(2), seed=0, labels=labels)
         assert objective(waveforms, truth, torch.arange(2)).is_broken.tolist() == expected
+
+
+@pytest.mark.parametrize("truth", [0, 1])
+def test_a_tie_of_the_votes_is_no_plurality_whichever_label_stands_first(truth: int) -> None:
+    class Alternates(HalfSpace):
+        def forward(self, waveforms: Tensor) -> Tensor:
+            signs = torch.where(torch.arange(len(waveforms)) % 2 == 0, 1.0, -1.0)
+            return super().forward(signs[:, None].expand(-1, 1))
+
+    objective = EvadeSmoothing(Alternates(), sigma=0.1, clip_ids=ids(1), seed=0, draws=8)
+    assert not objective(torch.zeros(1, 4), torch.tensor([truth]), torch.tensor([0])).is_broken.any()
+    objective = EvadeSmoothing(Alternates(), sigma=0.1, clip_ids=ids(1), seed=0, draws=9)  # five votes for label 1
+    is_broken = objective(torch.zeros(1, 4), torch.tensor([truth]), torch.tensor([0])).is_broken
+    assert is_broken.tolist() == [truth == 0]
+
+
+@pytest.mark.parametrize("labels", [("go", UNKNOWN), (UNKNOWN, "go"), ("go",)])
+def test_evasion_is_refused_where_no_wrong_command_exists(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="needs at least 2 commands"):
+        EvadeSmoothing(HalfSpace(), sigma=0.1, clip_ids=ids(1), seed=0, labels=labels)
+    with pytest.raises(ValueError, match="needs at least 2 commands"):
+        EvadeNeuralRejection(rejection(labels))
+
+
+def test_a_confirmed_sweep_goes_on_where_a_few_lucky_draws_end_the_attack() -> None:
+    """Each clip can be rejected: at the largest eps the ball reaches the border, where the defense's votes tie."""
+    defense = RandomizedSmoothing(HalfSpace(), COMMANDS[:3], sigma=0.1, draws=1000)  # type: ignore[arg-type]
+    waveforms, truth = torch.zeros(12, 4), torch.zeros(12, dtype=torch.long)
+    waveforms[:, 0] = torch.linspace(-0.28, 0.28, 12)
+
+    def really_rejected(attacked: Tensor, names: list[str]) -> Tensor:
+        decisions = defense.decide(attacked, clip_ids=names, seed=0)
+        return torch.tensor([decision.outcome is Outcome.REJECTED for decision in decisions])
+
+    def rehearse(attacked: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
+        assert torch.equal(labels, truth[rows])
+        return really_rejected(attacked, [f"rehearsal {row}" for row in rows.tolist()])
+
+    levels = {}
+    for confirm in (None, rehearse):
+        objective = CauseRejection(defense, clip_ids=ids(12), seed=0, draws=16)
+        sweep = nested_sweep(objective, waveforms, truth, eps_grid=(0.1, 0.2, 0.3), steps=20, confirm=confirm)
+        levels[confirm] = list(sweep)
+    hoped, found = (really_rejected(levels[c][-1].adversarial.waveforms, ids(12)) for c in (None, rehearse))
+    assert int(levels[None][-1].adversarial.is_broken.sum()) >= 10  # or so the lucky draws say
+    assert int(hoped.sum()) <= 4
+    assert int(found.sum()) >= 8
+    for before, after in pairwise(levels[rehearse]):
+        broken = before.adversarial.is_broken
+        assert torch.equal(after.adversarial.waveforms[broken], before.adversarial.waveforms[broken])
+        assert not after.adversarial.steps[broken].any()
+        assert (after.adversarial.steps[~broken] == 20).all()
+        assert bool(rehearse(after.adversarial.waveforms, truth, torch.arange(12))[after.adversarial.is_broken].all())
 
 
 def test_causing_rejection_ties_the_vote_of_the_defense() -> None:

@@ -38,6 +38,9 @@ class Watched:
         loss, is_broken = Misclassify(self.network)(waveforms, labels, rows)
         return Aim(loss if self.tells_loss else torch.zeros_like(loss), is_broken)
 
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 from toy_networks import Constant, Quantised, tone_clips
 
-from recognizer.attacks import EPS_GRID, Level, Misclassify, Pitfall, check_health, nested_sweep, paper_sweep
+from recognizer.attacks import (
+    EPS_GRID,
+    EvadeSmoothing,
+    Level,
+    Misclassify,
+    Pitfall,
+    check_health,
+    nested_sweep,
+    paper_sweep,
+)
 from recognizer.attacks.pitfalls import (
     Finding,
     check_black_box,
@@ -109,7 +118,7 @@ def test_a_healthy_network_gives_no_finding(hears_tones: M5) -> None:
 def test_a_network_that_masks_its_gradients_is_found_out(hears_tones: M5) -> None:
     """Rounding defends nothing, and PGD breaks nothing: clean accuracy 1, and 1 at each eps.
 
-    The like of the paper's undefended M5-T, whose clean accuracy of 0.9738 and AUC of 0.0237 outrank hardened networks.
+    A table of accuracies alone would rank such a network above every hardened one.
     """
     objective, waveforms, labels, levels = swept(Quantised(hears_tones, 256))
     assert not levels[-1].adversarial.is_broken.any()
@@ -126,8 +135,34 @@ def test_a_constant_network_is_at_chance_and_constant() -> None:
     assert {Pitfall.CHANCE_LEVEL, Pitfall.CONSTANT, Pitfall.SURVIVORS} <= found_in(Constant(3))
 
 
+@pytest.mark.parametrize("defended", [False, True])
+def test_a_purifier_that_gives_a_constant_is_as_bad_as_a_constant_network(hears_tones: M5, defended: bool) -> None:
+    """Behind it a good network is right of one label's clips, and no attack changes that."""
+    waveforms, labels = tone_clips(18)
+    objective = Misclassify(hears_tones, purify=(lambda heard: 0 * heard + waveforms[:1]) if defended else None)
+    levels = list(nested_sweep(objective, waveforms, labels, eps_grid=(0.3,), steps=5))
+    findings = check_health(objective, waveforms, labels, levels, steps=5, sample=6, queries=5)
+    expected = {Pitfall.CHANCE_LEVEL, Pitfall.CONSTANT}
+    assert {finding.pitfall for finding in findings} & expected == (expected if defended else set())
+
+
+def test_smoothings_predictions_are_judged_under_its_noise(hears_tones: M5) -> None:
+    """Noise that drowns the tones leaves one label, though the network alone is right of all."""
+    waveforms, labels = tone_clips(9)
+    found = {}
+    for sigma in (0.001, 1e3):
+        objective = EvadeSmoothing(hears_tones, sigma=sigma, clip_ids=[str(i) for i in range(9)], seed=0, draws=16)
+        levels = list(nested_sweep(objective, waveforms, labels, eps_grid=(0.0001,), steps=1))
+        findings = check_health(objective, waveforms, labels, levels, steps=1, sample=3, queries=1)
+        found[sigma] = {finding.pitfall for finding in findings} & {Pitfall.CHANCE_LEVEL, Pitfall.CONSTANT}
+    assert found == {0.001: set(), 1e3: {Pitfall.CHANCE_LEVEL, Pitfall.CONSTANT}}
+
+
 def test_collapse_to_one_label_under_attack_is_found_by_its_survivors() -> None:
-    """An accuracy that ends at chance and not at 0 is the curve that gives the paper's M5-T its AUC."""
+    """A made-up curve that ends at chance and not at 0, with the area that the paper reports of its undefended M5-T.
+
+    The paper prints no curve: whether its network collapsed like this, or masks its gradients, can't be known.
+    """
     accuracy = (0.9738, 0.97, 0.89, 0.09, 0.0664, 0.055, 0.05)
     grid = (0.0, *EPS_GRID)
     area = sum((b - a) * (f + g) / 2 for a, b, f, g in zip(grid, grid[1:], accuracy, accuracy[1:], strict=False))

@@ -33,6 +33,9 @@ class Scripted:
         del labels, rows
         return Aim(self.loss(waveforms), self.is_broken(waveforms.detach()))
 
+    def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
 
 def never(waveforms: Tensor) -> Tensor:
     return torch.zeros(len(waveforms), dtype=torch.bool)
@@ -210,6 +213,35 @@ def test_no_clips_give_no_examples(linear: Linear) -> None:
     assert (found.waveforms.shape, found.is_broken.shape) == ((0, SAMPLES), (0,))
 
 
+def test_steps_that_shrink_fall_geometrically_to_their_share() -> None:
+    objective = Scripted(lambda x: (2 * x).sum(dim=1), never)
+
+    def reach(steps: int, shrink_to: float) -> float:
+        one, labels = torch.zeros(3, 2), torch.zeros(3, dtype=torch.long)
+        found = pgd(objective, one, labels, eps=1, steps=steps, step_size=0.1, shrink_to=shrink_to, batch=2)
+        assert bool((found.waveforms == found.waveforms[0, 0]).all())
+        return float(found.waveforms[0, 0])
+
+    assert reach(1, 0.01) == pytest.approx(0.1)
+    assert reach(3, 0.01) == pytest.approx(0.1 + 0.01 + 0.001)
+    assert reach(3, 1.0) == pytest.approx(0.3)
+
+
+def test_steps_that_shrink_come_to_rest_on_a_ridge_that_others_swing_about() -> None:
+    objective = Scripted(lambda x: -(x[:, 0] - 0.05).abs(), never)
+    for shrink_to, least, most in ((1.0, 0.009, 0.04), (0.02, 0.0, 0.002)):
+        found = pgd(
+            objective,
+            torch.zeros(1, 2),
+            torch.zeros(1, dtype=torch.long),
+            eps=0.2,
+            steps=20,
+            shrink_to=shrink_to,
+            keep="last",
+        )
+        assert least <= abs(float(found.waveforms[0, 0]) - 0.05) <= most
+
+
 # Gradients that lead nowhere
 
 
@@ -313,6 +345,8 @@ def test_attacks_where_gradients_are_switched_off(linear: Linear) -> None:
         ({"eps": -0.1}, "eps is -0.1"),
         ({"eps": math.nan}, "eps is nan"),
         ({"batch": 0}, "batch is 0"),
+        ({"shrink_to": 0.0}, "shrink_to is 0.0"),
+        ({"shrink_to": 1.5}, "shrink_to is 1.5"),
         ({"start": torch.zeros(2, SAMPLES), "random_start": torch.Generator()}, "starts at one place"),
     ],
 )

@@ -46,6 +46,12 @@ def test_who_knows_of_the_purifier_breaks_at_least_what_who_does_not(network: M5
     assert (wide["adaptive"] <= wide["oblivious"]).all()
 
 
+def test_who_knows_of_a_low_pass_breaks_clips_that_who_does_not_can_not(network: M5, clips: ClipSet) -> None:
+    shares = share(attack_purified(network, purifier("low_pass"), clips, SETTINGS))
+    assert shares["oblivious", 0.05] > 0.5
+    assert shares["adaptive", 0.05] < 0.5 * shares["oblivious", 0.05]
+
+
 def test_clean_clips_are_judged_behind_the_purifier(network: M5, clips: ClipSet) -> None:
     coarse = purifier("quantisation", bits=2)
     table = attack_purified(network, coarse, clips, SETTINGS)

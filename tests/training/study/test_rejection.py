@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import binomtest
+from torch import Tensor, nn
 
 from recognizer.decision import Decision, Reason, conclude
 from recognizer.manifest import Manifest
@@ -157,10 +158,37 @@ def test_the_verdict_on_an_attacked_clip_is_smoothings_on_all_its_draws(network:
 
     class Counting(RandomizedSmoothing):
         def votes(self, waveform, *, clip_id, seed, draws, first=0):  # type: ignore[no-untyped-def]
-            heard.append(draws)
+            if clip_id in clips.manifest.clip_ids:  # the attacker's rehearsals bear other names
+                heard.append(draws)
             return super().votes(waveform, clip_id=clip_id, seed=seed, draws=draws, first=first)
 
     defense = Counting(network, LABELS, sigma=SMOOTHING_SIGMA, error_alpha=0.001, draws=SETTINGS.verdict_draws)
     attack_rejector(defense, "evade", clips, SETTINGS)
     assert set(heard) == {40}
     assert 12 <= len(heard) <= 36
+
+
+class Level(nn.Module):
+    """`go` or `left` by the mean of the first 16 samples, over which smoothing's noise has a deviation of 0.025."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(40.0))
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        level = self.gain * waveforms[:, :16].mean(dim=1)
+        return torch.stack((level, -level, torch.full_like(level, -10.0)), dim=1)
+
+
+@pytest.mark.parametrize(("attack", "wanted"), [("evade", "wrong_accepted"), ("cause_rejection", "rejected")])
+def test_smoothing_under_attack_gives_the_attacker_what_it_is_after(attack: RejectionAttack, wanted: str) -> None:
+    """Clips 4 deviations from the border, which an eps of 0.2 can carry to as far on the other side."""
+    targets = torch.arange(8) % 2
+    waveforms = torch.zeros(8, 400)
+    waveforms[:, :16] = 0.1 * (1 - 2 * targets[:, None])
+    rows = [{"path": f"/c/s/{i}.wav", "command": LABELS[t], "speaker": "s"} for i, t in enumerate(targets.tolist())]
+    clips = ClipSet(waveforms, targets, Manifest(pd.DataFrame(rows), ()))
+    settings = SETTINGS.model_copy(update={"eps_grid": (0.01, 0.2), "steps": 16})
+    table = attack_rejector(smoothing_of(Level().eval(), LABELS, settings), attack, clips, settings)
+    assert of(table, 0.0) == of(table, 0.01) == {"right_accepted": 8}
+    assert of(table, 0.2)[wanted] > 4

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,13 +17,17 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import soundfile
+import torch
 
+from recognizer.audio import AudioFormat
 from recognizer.manifest import ManifestError, load_manifest
 from recognizer.progress import Stage, silent
 from training.corpora.splits import SplitKind
 from training.hardening import TrainingError
 from training.study import folder as files
 from training.study import hardened
+from training.study.begin import begin
 from training.study.evaluation import evaluate_network
 from training.study.folder import StudyError, StudyFolder
 from training.study.jobs import Finished
@@ -53,6 +59,7 @@ def run(
     workers: int = 1,
     on_progress: Callable[[Stage], None] = silent,
     on_finished: Callable[[Finished], None] = lambda _: None,
+    on_stage: Callable[[Stage], None] = silent,
 ) -> StudyOutcome:
     return run_study(
         load_manifest(manifest),
@@ -61,7 +68,7 @@ def run(
         source=manifest.name,
         workers=workers,
         on_progress=on_progress,
-        on_finished=on_finished,
+        on_finished=lambda finished, stage: (on_finished(finished), on_stage(stage))[0],
     )
 
 
@@ -114,6 +121,7 @@ def same(one: Path, other: Path) -> None:
 def test_every_file_of_the_contract_is_there_with_its_columns(finished: Path) -> None:
     found = {name: list(table) for name, table in tables_of(finished).items()}
     assert found == {
+        "open/loudness.parquet": ["clip", "rms"],
         "open/clips.parquet": ["clip", "speaker", "command", "split", "is_attacked", "accent", "gender"],
         **{
             f"open/networks/{k}/outcomes.parquet": ["clip", "eps", "is_correct", "snr_db"]
@@ -147,6 +155,22 @@ def test_clean_outcomes_are_of_every_test_clip_and_attacked_ones_of_the_chosen(f
     assert under_attack.groupby(["defense", "attack", "eps"]).size().eq(6).all()
     assert len(under_attack) == 2 * 2 * 3 * 6
     assert pd.read_parquet(rejection / "purification.parquet").groupby(["purifier", "attack"]).ngroups == 4
+
+
+def test_loudness_is_the_root_mean_square_of_what_a_network_hears(finished: Path, tone_manifest: Path) -> None:
+    loudness = pd.read_parquet(finished / "open/loudness.parquet").set_index("clip")["rms"]
+    clips = pd.read_parquet(finished / "open/clips.parquet")
+    assert set(loudness.index) == set(clips.loc[clips["is_attacked"], "clip"])
+    manifest = load_manifest(tone_manifest)
+    path_of = dict(zip(manifest.clip_ids, manifest.table["path"], strict=True))
+    for clip, rms in loudness.items():
+        samples, _ = soundfile.read(path_of[clip])  # shorter than the window, which is zeros around it
+        assert rms == pytest.approx(math.sqrt(sum(x * x for x in samples) / AudioFormat().window), rel=1e-4)
+
+
+def test_what_neural_rejection_was_fitted_on_is_kept_in_words(finished: Path) -> None:
+    told = json.loads((finished / "open/rejection/neural_rejection.json").read_text())
+    assert re.match(r"\d+ (training|held-out) clips", told["fitted_on"])
 
 
 def test_the_record_says_what_was_run_on_what(finished: Path, tone_manifest: Path) -> None:
@@ -186,7 +210,7 @@ def test_a_finished_study_is_not_done_again(tone_manifest: Path, copy: Path, fin
     told: list[Finished] = []
     outcome = run(tone_manifest, copy, on_finished=told.append)
     assert told == []
-    assert outcome == StudyOutcome(done=3 + 1 + 1 + 4 + 2, failed={})
+    assert outcome == StudyOutcome(done=1 + 3 + 1 + 1 + 4 + 2, failed={})
     same(copy, finished)
 
 
@@ -195,10 +219,18 @@ def test_what_is_missing_is_done_and_nothing_else(tone_manifest: Path, copy: Pat
     (copy / "open/rejection/pieces/smoothing-0000.parquet").unlink()
     told: list[str] = []
     stages: list[Stage] = []
-    run(tone_manifest, copy, on_finished=lambda f: told.append(f.job.name), on_progress=stages.append)
+    told_of: list[Stage] = []
+    run(
+        tone_manifest,
+        copy,
+        on_finished=lambda f: told.append(f.job.name),
+        on_stage=told_of.append,
+        on_progress=stages.append,
+    )
     assert told == [f"open {TRICKS}", "open smoothing-0000"]
     whole = [stage for stage in stages if stage.name == "the study"]
-    assert [(stage.done, stage.total) for stage in whole] == [(10, 11), (11, 11)]
+    assert whole == told_of
+    assert [(stage.done, stage.total) for stage in whole] == [(11, 12), (12, 12)]
     assert whole[0].note.endswith("min left")
     same(copy, finished)
 
@@ -249,9 +281,45 @@ def test_killed_in_training_and_in_rejection_it_ends_as_if_it_had_not_been(
 def test_two_workers_give_what_one_gives(tone_manifest: Path, finished: Path, tmp_path: Path) -> None:
     told: list[str] = []
     outcome = run(tone_manifest, tmp_path / "study", workers=2, on_finished=lambda f: told.append(f.job.name))
-    assert outcome == StudyOutcome(done=11, failed={})
-    assert len(set(told)) == 11
+    assert outcome == StudyOutcome(done=12, failed={})
+    assert len(set(told)) == 12
     same(tmp_path / "study", finished)
+
+
+def test_a_table_is_there_as_soon_as_its_last_piece_is(tone_manifest: Path, copy: Path) -> None:
+    rejection = copy / "open/rejection"
+    shutil.rmtree(rejection)
+    joined: dict[str, bool] = {}
+
+    def look(finished: Finished) -> None:
+        joined[finished.job.stem] = (rejection / "smoothing.parquet").exists()
+
+    run(tone_manifest, copy, on_finished=look)
+    after = list(joined)[list(joined).index("smoothing-0000") + 1 :]
+    assert not joined["smoothing-0000"]  # told of before it is joined
+    assert len(after) == 6
+    assert all(joined[stem] for stem in after)
+
+
+def test_another_version_is_warned_of_and_put_on_record(
+    tone_manifest: Path, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = json.loads((copy / "study.json").read_text())
+    del old["gone_on_with"]  # as it was written before there was any
+    old["versions"]["torch"] = "1.13.0"
+    (copy / "study.json").write_text(json.dumps(old))
+    run(tone_manifest, copy)
+    assert json.loads((copy / "study.json").read_text()) == old  # nothing was left to do
+    (copy / "open/loudness.parquet").unlink()
+    run(tone_manifest, copy)
+    assert f"torch was 1.13.0 and is now {torch.__version__}" in caplog.text
+    record = StudyRecord.model_validate_json((copy / "study.json").read_bytes())
+    assert (record.versions.torch, [each.torch for each in record.gone_on_with]) == ("1.13.0", [torch.__version__])
+    caplog.clear()
+    (copy / "open/loudness.parquet").unlink()
+    run(tone_manifest, copy)
+    assert "other versions" not in caplog.text
+    assert StudyRecord.model_validate_json((copy / "study.json").read_bytes()) == record
 
 
 # What can go wrong
@@ -358,6 +426,28 @@ def test_a_folder_of_something_else_is_left_alone(tone_manifest: Path, tmp_path:
         run(tone_manifest, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "novel.unfinished").read_text() == "so is this"
+
+
+def test_results_without_a_record_are_not_taken_for_ones_own(tone_manifest: Path, copy: Path) -> None:
+    (copy / "study.json").unlink()
+    with pytest.raises(
+        StudyError, match=r"holds something else \(open/loudness.parquet, open/networks, open/rejection\)"
+    ):
+        run(tone_manifest, copy, SETTINGS.model_copy(update={"epochs": 1}))
+    assert not (copy / "study.json").exists()
+
+
+def test_a_beginning_that_was_killed_is_begun_again(tone_manifest: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    (out / "open").mkdir(parents=True)
+    (out / "closed").mkdir()
+    shutil.copy(finished / "open/clips.parquet", out / "open")
+    (out / "closed/clips.parquet.77.unfinished").write_bytes(b"PAR1")
+    (out / "study.json.77.unfinished").write_bytes(b"{")
+    record, corpora = begin(load_manifest(tone_manifest), StudyFolder(out), SETTINGS, source="manifest.csv")
+    assert record.settings == SETTINGS
+    assert list(corpora) == ["open"]
+    assert not list(out.rglob("*.unfinished"))
 
 
 @pytest.mark.parametrize("split", ["closed", "open"])

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from training.study.report.attacked import group_loudness, outcome_shares, purified_accuracy, success_gaps
+from training.study.report.attacked import outcome_shares, purified_accuracy, success_gaps
 from training.study.report.correlations import level_correlations, presence_correlations
-from training.study.report.evidence import Model, SplitEvidence
+from training.study.report.evidence import SplitEvidence
 from training.study.report.false_rejections import (
     auc_fpr_gaps,
     auc_fpr_groups,
@@ -17,7 +17,9 @@ from training.study.report.false_rejections import (
     size_correlations,
     size_summary,
 )
+from training.study.report.guessing import Guess, guesses
 from training.study.report.judgement import Judgement, is_guesser, judge
+from training.study.report.loudness import group_loudness
 from training.study.report.tables import (
     accuracy_histogram,
     accuracy_over_eps,
@@ -27,6 +29,7 @@ from training.study.report.tables import (
     models_table,
     tricks_accuracy,
 )
+from training.study.settings import StudySettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +84,21 @@ class Analysis:
     under_attack: UnderAttack | None
     purification: pd.DataFrame | None
     loudness: pd.DataFrame | None
-    """under the perturbations of `loudest`"""
-    loudest: Model | None
+    guesses: tuple[Guess, ...]
 
 
-def analyse(split: SplitEvidence, *, seed: int) -> Analysis:
+def analyse(split: SplitEvidence, settings: StudySettings) -> Analysis:
     """Compute every table of a split.
 
     Args:
-        seed: of the intervals' bootstrap.
+        settings: of the study; its seed is also the intervals' bootstrap's.
 
     Raises:
         StudyError: groups or outcomes that make no sense.
     """
     measured = split.neural_rejection is not None or split.smoothing is not None
-    attacked, purified = split.under_attack, split.purification
-    reference = split.undefended or (split.models[0] if split.models else None)
+    attacked, purified, loudness = split.under_attack, split.purification, split.loudness
+    seed = settings.seed
     return Analysis(
         evidence=split,
         judgement=judge(split),
@@ -107,8 +109,10 @@ def analyse(split: SplitEvidence, *, seed: int) -> Analysis:
         if attacked is None
         else UnderAttack(outcome_shares(split, attacked), success_gaps(split, attacked, seed=seed)),
         purification=None if purified is None else purified_accuracy(purified, split.undefended),
-        loudness=group_loudness(split, reference) if reference is not None and split.attributes else None,
-        loudest=reference,
+        loudness=group_loudness(split, loudness, settings.eps_grid)
+        if loudness is not None and split.attributes
+        else None,
+        guesses=tuple(guesses(split)),
     )
 
 

@@ -1,13 +1,10 @@
-"""Under attack: whom the rejectors still serve, what purification is worth, and how loud equal budgets are to whom.
+"""Under attack: whom the rejectors still serve, and what purification is worth.
 
 These go beyond the paper, which leaves the ability of rejectors to reject adversarial examples to future work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import pandas as pd
 
 from training.study.folder import StudyError
@@ -86,25 +83,3 @@ def purified_accuracy(table: pd.DataFrame, undefended: Model | None) -> pd.DataF
     return table.groupby(["purifier", "attack", "eps"], as_index=False, sort=False).agg(
         accuracy=("is_correct", "mean"), clips=("clip", "size")
     )
-
-
-def group_loudness(split: SplitEvidence, model: Model) -> pd.DataFrame:
-    """How far the speech stands above one model's perturbations: `attribute, group, eps, snr_db, sd, clips, note`.
-
-    Clips without a finite ratio (silent ones) are left out; `clips` counts the rest.
-    """
-    attacked = model.outcomes[(model.outcomes["eps"] > 0) & np.isfinite(model.outcomes["snr_db"])]
-    rows = attacked.merge(split.clips, left_on="clip", right_index=True, validate="many_to_one")
-    return pd.concat(list(_loudness(rows, split.attributes)), ignore_index=True)
-
-
-def _loudness(rows: pd.DataFrame, attributes: tuple[str, ...]) -> Iterator[pd.DataFrame]:
-    for attribute in attributes:
-        part = rows.groupby([attribute, "eps"], as_index=False).agg(
-            snr_db=("snr_db", "mean"), sd=("snr_db", "std"), speakers=("speaker", "nunique"), clips=("clip", "size")
-        )
-        part = part.rename(columns={attribute: "group"})
-        part.insert(0, "attribute", attribute)
-        notes = zip(part["group"], part["speakers"], strict=True)
-        part["note"] = [group_note(group, speakers) for group, speakers in notes]
-        yield part

@@ -14,6 +14,7 @@ from training.study.report.contrasts import (
     tricks_contrast,
 )
 from training.study.report.exhibits import Section, Table
+from training.study.report.guessing import of_rejectors
 
 _TITLE = "Closed against open"
 _FOUR = dict.fromkeys(("gap_closed", "gap_open", "difference"), 4)
@@ -39,7 +40,9 @@ def contrast_sections(analyses: Sequence[Analysis]) -> Iterator[Section]:
     if closed.rejection is None or opened.rejection is None:
         yield Section("Rejection (5.2.3)", ("Rejection was not measured on both splits.",))
     else:
-        yield _rejection(closed.rejection, opened.rejection)
+        guesses = [(part.evidence.name, guess) for part in (closed, opened) for guess in of_rejectors(part.guesses)]
+        warnings = tuple(f"{name.capitalize()} split: {guess.words}" for name, guess in guesses)
+        yield _rejection(closed.rejection, opened.rejection, warnings)
 
 
 def _hardening(closed: Hardening, opened: Hardening) -> Section:
@@ -65,12 +68,13 @@ def _hardening(closed: Hardening, opened: Hardening) -> Section:
     )
 
 
-def _rejection(closed: Rejection, opened: Rejection) -> Section:
+def _rejection(closed: Rejection, opened: Rejection, warnings: tuple[str, ...]) -> Section:
     orders = [
         order_of_attributes(part.gaps).assign(split=name) for name, part in (("closed", closed), ("open", opened))
     ]
     return Section(
         "Rejection (5.2.3)",
+        warnings=warnings,
         exhibits=(
             Table(
                 "contrast_gaps",

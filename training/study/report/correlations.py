@@ -21,6 +21,8 @@ from scipy import stats
 
 FEWEST_POINTS = 4
 """Fewer points describe themselves and nothing else; Fisher's z has no standard error there either."""
+ROUNDING = 1e-12
+"""Values whose range is at most this share of the largest are constant: what differs are the orders of sums."""
 CONFIDENCE = 0.95
 DESCRIPTIVE = "descriptive"
 PRESENCE = {"AT": "adversarial_eps", "Tricks": "tricks", "noise": "noise_sigma"}
@@ -63,8 +65,9 @@ def correlate(x: ArrayLike, y: ArrayLike) -> Correlation:
     n = int(first.size)
     if n < 2:
         return _without(n, "too few points")
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return _without(n, "x is constant" if np.ptp(first) == 0 else "y is constant")
+    for name, values in (("x", first), ("y", second)):
+        if np.ptp(values) <= ROUNDING * np.abs(values).max():
+            return _without(n, f"{name} is constant")
     pearson, spearman = stats.pearsonr(first, second), stats.spearmanr(first, second)
     r, rho = float(pearson.statistic), float(spearman.statistic)
     if n < FEWEST_POINTS:

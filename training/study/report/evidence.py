@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ValidationError
 
 from training.corpora.splits import SplitKind
-from training.study.configuration import UNDEFENDED, Configuration
-from training.study.folder import Failure, NetworkFolder, StudyError, StudyFolder
+from training.study.configuration import SMOOTHING, UNDEFENDED, Configuration
+from training.study.folder import MachineRecord, StudyError, StudyFolder
 from training.study.hardened import FindingRecord, HealthRecord, TrainingRecord
+from training.study.report.missing import MissingPart, missing_parts
+from training.study.report.records import read_optional, read_record, read_table
 from training.study.settings import StudyRecord
 
 SPLITS: tuple[SplitKind, ...] = ("closed", "open")
 CLIP_COLUMNS = ("clip", "speaker", "command", "split", "is_attacked")
 OUTCOME_COLUMNS = ("clip", "eps", "is_correct", "snr_db")
-NEURAL_REJECTION_COLUMNS = ("clip", "score", "seconds")
-SMOOTHING_COLUMNS = ("clip", "draws", "score", "seconds")
+LOUDNESS_COLUMNS = ("clip", "rms")
+NEURAL_REJECTION_COLUMNS = ("clip", "score", "is_right", "seconds")
+SMOOTHING_COLUMNS = ("clip", "draws", "score", "is_right", "seconds")
 UNDER_ATTACK_COLUMNS = ("defense", "attack", "eps", "clip", "outcome")
 PURIFICATION_COLUMNS = ("purifier", "attack", "eps", "clip", "is_correct")
-
-
-Record = TypeVar("Record", bound=BaseModel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +32,10 @@ class Model:
 
     key: str
     configuration: Configuration
-    epochs: int
-    """trained, not the one that was kept"""
-    parameters: int
-    seconds: float
-    """of training"""
+    training_seconds: float
     outcomes: pd.DataFrame
     """`clip, eps, is_correct, snr_db`: all test clips at eps 0, the attacked ones at every eps"""
     findings: tuple[FindingRecord, ...]
-    attack: str
-    steps: int
 
     @property
     def name(self) -> str:
@@ -84,16 +75,33 @@ class SplitEvidence:
     labels: int
     """Chance is 1 / labels"""
     models: tuple[Model, ...]
-    failed: dict[str, str]
-    """Configuration -> error"""
-    unfinished: tuple[str, ...]
-    """Configurations that are neither finished nor failed"""
+    missing: tuple[MissingPart, ...]
+    loudness: pd.DataFrame | None
+    """`clip, rms` of the attacked clips"""
+    fitted_on: str | None
+    """What neural rejection's machine was fitted on, in words"""
     neural_rejection: pd.DataFrame | None
     smoothing: pd.DataFrame | None
     under_attack: pd.DataFrame | None
     purification: pd.DataFrame | None
     undefended: Model | None
-    """The model without any defense, if it is finished"""
+    """The model without any defense, if it is finished: neural rejection and purification sit on it"""
+    smoothing_network: Model | None
+    """The one that smoothing sits on, if it is finished; none of the models"""
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Configuration -> error."""
+        return {missing.part: missing.reason for missing in self.missing_configurations if missing.state == "failed"}
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Configurations that are neither finished nor failed."""
+        return tuple(missing.part for missing in self.missing_configurations if missing.state == "to come")
+
+    @property
+    def missing_configurations(self) -> tuple[MissingPart, ...]:
+        return tuple(missing for missing in self.missing if missing.is_configuration)
 
     @property
     def chance(self) -> float:
@@ -140,77 +148,54 @@ def read_study(folder: Path) -> StudyEvidence:
         raise StudyError(
             f"{folder} holds no {home.study.name}; the folder that `evenvoice study run` was given as --out is accepted"
         )
-    record = _read_record(home.study, StudyRecord)
-    splits = tuple(_read_split(home, name, record) for name in SPLITS if home.clips(name).is_file())
+    record = read_record(home.study, StudyRecord)
+    splits = tuple(
+        _read_split(home, name, record)
+        for name in SPLITS
+        if name in record.settings.splits and home.clips(name).is_file()
+    )
     if not splits:
         raise StudyError(f"{folder} has no split with clips yet; let `evenvoice study run` go on, then report")
     return StudyEvidence(record, splits)
 
 
 def _read_split(home: StudyFolder, name: SplitKind, record: StudyRecord) -> SplitEvidence:
-    clips = _read_table(home.clips(name), (*CLIP_COLUMNS, *record.attributes))
-    models, failed, unfinished = [], {}, []
-    for configuration in record.settings.chosen:
-        key = configuration.key(record.settings.architecture)
-        network = home.network(name, key)
-        if network.done.is_file():
-            models.append(_read_model(key, configuration, network))
-        elif network.failed.is_file():
-            failed[key] = _read_record(network.failed, Failure).error
-        else:
-            unfinished.append(key)
+    clips = read_table(home.clips(name), (*CLIP_COLUMNS, *record.attributes))
+    found = [_read_model(home, name, configuration, record) for configuration in record.settings.chosen]
+    models = [model for model in found if model is not None]
     rejection = home.rejection(name)
+    machine = rejection / "neural_rejection.json"
     return SplitEvidence(
         name=name,
         clips=clips.set_index("clip"),
         attributes=record.attributes,
         labels=len(record.labels),
         models=tuple(models),
-        failed=failed,
-        unfinished=tuple(unfinished),
-        neural_rejection=_read_optional(rejection / "neural_rejection.parquet", NEURAL_REJECTION_COLUMNS),
-        smoothing=_read_optional(rejection / "smoothing.parquet", SMOOTHING_COLUMNS),
-        under_attack=_read_optional(rejection / "under_attack.parquet", UNDER_ATTACK_COLUMNS),
-        purification=_read_optional(rejection / "purification.parquet", PURIFICATION_COLUMNS),
+        missing=tuple(missing_parts(home, name, record.settings, attacked=int(clips["is_attacked"].sum()))),
+        loudness=read_optional(home.loudness(name), LOUDNESS_COLUMNS),
+        fitted_on=read_record(machine, MachineRecord).fitted_on if machine.is_file() else None,
+        neural_rejection=read_optional(rejection / "neural_rejection.parquet", NEURAL_REJECTION_COLUMNS),
+        smoothing=read_optional(rejection / "smoothing.parquet", SMOOTHING_COLUMNS),
+        under_attack=read_optional(rejection / "under_attack.parquet", UNDER_ATTACK_COLUMNS),
+        purification=read_optional(rejection / "purification.parquet", PURIFICATION_COLUMNS),
         undefended=next((model for model in models if model.configuration == UNDEFENDED), None),
+        smoothing_network=_read_model(home, name, SMOOTHING, record),
     )
 
 
-def _read_model(key: str, configuration: Configuration, network: NetworkFolder) -> Model:
-    training, health = _read_record(network.training, TrainingRecord), _read_record(network.health, HealthRecord)
+def _read_model(home: StudyFolder, split: SplitKind, configuration: Configuration, record: StudyRecord) -> Model | None:
+    key = configuration.key(record.settings.architecture)
+    network = home.network(split, key)
+    if not network.done.is_file():
+        return None
+    training, health = read_record(network.training, TrainingRecord), read_record(network.health, HealthRecord)
     model = Model(
         key=key,
         configuration=configuration,
-        epochs=len(training.history),
-        parameters=training.parameters,
-        seconds=training.seconds,
-        outcomes=_read_table(network.outcomes, OUTCOME_COLUMNS),
+        training_seconds=training.seconds,
+        outcomes=read_table(network.outcomes, OUTCOME_COLUMNS),
         findings=health.findings,
-        attack=health.attack,
-        steps=health.steps,
     )
     if len(model.eps) < 2 or model.correct_by_eps.empty:
         raise StudyError(f"{network.outcomes} has no clip that was attacked; remove {network.path} and run again")
     return model
-
-
-def _read_record(path: Path, kind: type[Record]) -> Record:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise StudyError(f"{path} is missing or damaged; remove its folder and run the study again: {error}") from error
-
-
-def _read_optional(path: Path, columns: Sequence[str]) -> pd.DataFrame | None:
-    return _read_table(path, columns) if path.is_file() else None
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path} is missing or damaged; remove it and run the study again: {error}") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise StudyError(f"{path} lacks the columns {missing}; {list(columns)} are needed: remove it and run again")
-    return table

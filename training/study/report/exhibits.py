@@ -37,6 +37,7 @@ _SIGNIFICANT = {
 }
 """Significant digits of columns whose numbers span decades."""
 _DECIMALS = {"auc_acc": 6, "auc_fpr": 4, "clean_accuracy": 4, "mean_auc_acc": 4, "sd_auc_acc": 4, "snr_db": 1, "sd": 1}
+_DECIMALS |= {"training_seconds": 0, "network_accuracy": 4}
 _USUAL_DECIMALS = 3
 
 
@@ -91,6 +92,8 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     """A list after the text"""
+    warnings: tuple[str, ...] = ()
+    """Shown before everything, as a failure is"""
     exhibits: tuple[Table | Picture, ...] = ()
     level: int = 3
 

@@ -7,19 +7,26 @@ for every number of draws N, nested in one stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from math import nan
 from typing import NamedTuple
 
 import pandas as pd
 
+from monitoring.parity import FEWEST_SPEAKERS
 from recognizer.groups import UNDECLARED
 from training.study.report.correlations import DESCRIPTIVE, Correlation, correlate
 from training.study.report.evidence import SplitEvidence
+from training.study.report.judgement import GUESSING, is_guesser
 from training.study.report.parities import group_gaps, group_scores, with_first
 
 NEURAL_REJECTION, SMOOTHING = "NR", "RS"
 NEURAL_REJECTION_ON_ALL = "NR, all clips"
 """Smoothing is measured on the attacked test clips; `NR` is on the same ones, to be compared, and this on all."""
 OVERALL = "overall"
+POOLED = "attributes pooled"
+"""Every speaker is in a group of each, so the points are no independent draws of anything: no p, no interval."""
+ALL_GROUPS, COMPARED_GROUPS = "all groups", f"{FEWEST_SPEAKERS}+ speakers"
 
 
 class Setting(NamedTuple):
@@ -30,6 +37,8 @@ class Setting(NamedTuple):
     """0 for neural rejection"""
     scores: pd.Series
     """float [clips], indexed by clip, in [0, 1]"""
+    accuracy: float
+    """how often the leading command, accepted or not, is right"""
     seconds: float
     """a clip, on average"""
 
@@ -49,11 +58,16 @@ def settings(split: SplitEvidence) -> Iterator[Setting]:
 
 def _setting(defense: str, draws: int, rows: pd.DataFrame) -> Setting:
     scores = rows.set_index("clip")["score"]
-    return Setting(defense, draws, scores, float(rows["seconds"].mean()))
+    return Setting(defense, draws, scores, float(rows["is_right"].mean()), float(rows["seconds"].mean()))
 
 
 def overall_auc_fpr(split: SplitEvidence) -> pd.DataFrame:
-    """AUC_FPR over all clips: `defense, draws, auc_fpr, lower, upper, speakers, clips, seconds_per_clip`."""
+    """AUC_FPR over all clips, and how often the leading command is right, without which it says nothing.
+
+    Returns:
+        `defense, draws, auc_fpr, lower, upper, accuracy, is_guesser, speakers, clips, seconds_per_clip`; a guesser's
+        accuracy, or its network's on clean clips, is at most 1.1 x chance.
+    """
     rows = []
     everyone = split.clips.assign(**{OVERALL: "everyone"})
     for setting in settings(split):
@@ -65,13 +79,20 @@ def overall_auc_fpr(split: SplitEvidence) -> pd.DataFrame:
                 "auc_fpr": found["mean"],
                 "lower": found["lower"],
                 "upper": found["upper"],
+                "accuracy": setting.accuracy,
+                "is_guesser": setting.accuracy <= GUESSING * split.chance or _sits_on_guesser(split, setting.defense),
                 "speakers": found["speakers"],
                 "clips": found["clips"],
                 "seconds_per_clip": setting.seconds,
             }
         )
-    columns = ["defense", "draws", "auc_fpr", "lower", "upper", "speakers", "clips", "seconds_per_clip"]
-    return pd.DataFrame(rows, columns=columns)
+    estimate = ["auc_fpr", "lower", "upper", "accuracy", "is_guesser"]
+    return pd.DataFrame(rows, columns=["defense", "draws", *estimate, "speakers", "clips", "seconds_per_clip"])
+
+
+def _sits_on_guesser(split: SplitEvidence, defense: str) -> bool:
+    network = split.smoothing_network if defense == SMOOTHING else split.undefended
+    return network is not None and is_guesser(network, split.chance)
 
 
 def auc_fpr_groups(split: SplitEvidence) -> pd.DataFrame:
@@ -91,7 +112,8 @@ def size_correlations(split: SplitEvidence, groups: pd.DataFrame) -> pd.DataFram
         groups: of `auc_fpr_groups`.
 
     Returns:
-        `defense, draws, attribute` and the fields of `Correlation`; the attribute `overall` is all groups together.
+        `defense, draws, attribute` and the fields of `Correlation`; the attribute `overall` is all groups together,
+        without p and interval.
     """
     training = split.part("train")
     sizes = {(a, g): n for a in split.attributes for g, n in training[a].value_counts().items()}
@@ -101,9 +123,10 @@ def size_correlations(split: SplitEvidence, groups: pd.DataFrame) -> pd.DataFram
         parts = [(a, points[points["attribute"] == a]) for a in split.attributes]
         for attribute, part in [*parts, (OVERALL, points)]:
             clips = [sizes.get(key, 0) for key in zip(part["attribute"], part["group"], strict=True)]
-            rows.append(
-                {"defense": defense, "draws": draws, "attribute": attribute} | vars(correlate(clips, part["mean"]))
-            )
+            found = correlate(clips, part["mean"])
+            if attribute == OVERALL:
+                found = replace(found, lower=nan, upper=nan, pearson_p=nan, spearman_p=nan, note=found.note or POOLED)
+            rows.append({"defense": defense, "draws": draws, "attribute": attribute} | vars(found))
     return pd.DataFrame(rows, columns=["defense", "draws", "attribute", *Correlation.__dataclass_fields__])
 
 
@@ -118,6 +141,7 @@ def size_summary(correlations: pd.DataFrame) -> pd.DataFrame:
     for (defense, attribute), part in correlations.groupby(["defense", "attribute"], sort=False):
         is_single = defense != SMOOTHING
         note, n = str(part["note"].iloc[0]), part["pearson"].count()
+        notes = [note, "" if is_single else f"mean over {n} values of N"]
         rows.append(
             {
                 "defense": defense,
@@ -128,7 +152,7 @@ def size_summary(correlations: pd.DataFrame) -> pd.DataFrame:
                 "pearson_p": DESCRIPTIVE if note == DESCRIPTIVE else part["pearson_p"].iloc[0] if is_single else None,
                 "spearman": float(part["spearman"].mean()),
                 "spearman_sd": None if is_single else float(part["spearman"].std(ddof=1)),
-                "note": note if is_single or note == DESCRIPTIVE else f"mean over {n} values of N",
+                "note": ", ".join(filter(None, notes)),
             }
         )
     return pd.DataFrame(rows)
@@ -141,26 +165,31 @@ def draws_for_parity(gaps: pd.DataFrame) -> pd.DataFrame:
         gaps: of `auc_fpr_gaps`.
 
     Returns:
-        `attribute, gap_NR, draws, gap_RS, seconds_per_clip`: the fewest draws at which RS's gap is no larger than
-        NR's, all NaN where none is, or where one of the two was not measured.
+        `attribute, among, gap_NR, draws, gap_RS, seconds_per_clip, note`: the fewest draws at which RS's gap is no
+        larger than NR's, over all declared groups and among those of at least 10 speakers; all NaN where none is, or
+        where one of the two was not measured. The note is the gaps' own.
     """
     rows = []
     for attribute, part in gaps.groupby("attribute", sort=False):
-        rejection = part.loc[part["defense"] == NEURAL_REJECTION, "gap"]
+        rejection = part[part["defense"] == NEURAL_REJECTION]
         if rejection.empty:
             continue
-        smoothing = part[(part["defense"] == SMOOTHING) & (part["gap"] <= rejection.iloc[0])].sort_values("draws")
-        first = smoothing.iloc[0] if len(smoothing) else None
-        rows.append(
-            {
-                "attribute": attribute,
-                "gap_NR": rejection.iloc[0],
-                "draws": None if first is None else int(first["draws"]),
-                "gap_RS": None if first is None else first["gap"],
-                "seconds_per_clip": None if first is None else first["seconds_per_clip"],
-            }
-        )
-    return pd.DataFrame(rows, columns=["attribute", "gap_NR", "draws", "gap_RS", "seconds_per_clip"])
+        for among, gap in ((ALL_GROUPS, "gap"), (COMPARED_GROUPS, "gap_compared")):
+            equal = part[(part["defense"] == SMOOTHING) & (part[gap] <= rejection[gap].iloc[0])].sort_values("draws")
+            first = equal.iloc[0] if len(equal) else None
+            rows.append(
+                {
+                    "attribute": attribute,
+                    "among": among,
+                    "gap_NR": rejection[gap].iloc[0],
+                    "draws": None if first is None else int(first["draws"]),
+                    "gap_RS": None if first is None else first[gap],
+                    "seconds_per_clip": None if first is None else first["seconds_per_clip"],
+                    "note": rejection["note"].iloc[0],
+                }
+            )
+    columns = ["attribute", "among", "gap_NR", "draws", "gap_RS", "seconds_per_clip", "note"]
+    return pd.DataFrame(rows, columns=columns).astype({"draws": "Int64"})
 
 
 def _each(split: SplitEvidence, tabulate: Callable[[pd.Series], pd.DataFrame]) -> pd.DataFrame:

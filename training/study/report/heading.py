@@ -11,10 +11,14 @@ from monitoring.parity import FEWEST_SPEAKERS
 from recognizer.groups import UNDECLARED
 from training.study.report.analysis import Analysis
 from training.study.report.correlations import FEWEST_POINTS
-from training.study.report.evidence import StudyEvidence
+from training.study.report.evidence import SplitEvidence, StudyEvidence
 from training.study.report.exhibits import Section, Table
+from training.study.report.tables import groups_untested, speakers_unheard
+from training.study.settings import Versions
 
 _PAPER_EPOCHS = 1000
+_FEW = 12
+"""Parts that a reader looks through at a glance."""
 _LOUD = 0.1
 """eps from which perturbations are plainly heard."""
 _ATTACKS = {
@@ -37,6 +41,26 @@ def heading_sections(study: StudyEvidence, analyses: Sequence[Analysis]) -> Iter
     yield Section("Limits", points=tuple(_limits(study, analyses)), level=2)
 
 
+def missing_section(split: SplitEvidence) -> Iterator[Section]:
+    """What of a split is to come or failed; nothing where all is there."""
+    if not split.missing:
+        return
+    rows = [{"part": missing.part, "state": missing.state, "reason": missing.reason} for missing in split.missing]
+    failed = sum(missing.state == "failed" for missing in split.missing)
+    yield Section(
+        "What is missing",
+        (f"{failed} parts failed, and are tried again by the next run; {len(rows) - failed} are to come.",),
+        exhibits=(
+            Table(
+                f"{split.name}_missing",
+                "Parts without a result; a number at the end is that of a lot of clips.",
+                pd.DataFrame(rows).sort_values("state", kind="stable"),
+                is_folded=len(rows) > _FEW,
+            ),
+        ),
+    )
+
+
 def _settings(study: StudyEvidence) -> pd.DataFrame:
     settings, record = study.record.settings, study.record
     facts = {
@@ -51,14 +75,20 @@ def _settings(study: StudyEvidence) -> pd.DataFrame:
         "attack": f"{settings.attack}: PGD, L-infinity, {settings.steps} steps of eps / 5; {_ATTACKS[settings.attack]}",
         "eps, amplitude": _listed(settings.eps_grid),
         "smoothing": f"N = {', '.join(map(str, settings.draws))}; under attack N = {settings.verdict_draws}, "
-        f"error_alpha {settings.error_alpha:g}, {settings.smoothing_steps} steps, {settings.eot_draws} noisy copies",
-        "neural rejection under attack": f"confidence_threshold {settings.confidence_threshold:g}",
+        f"error_alpha {settings.error_alpha:g}, "
+        f"nested attack, {settings.steps_on_smoothing} steps at each eps, {settings.eot_draws} noisy copies",
+        "neural rejection under attack": f"confidence_threshold {settings.confidence_threshold:g}, nested attack, "
+        f"{settings.steps} steps at each eps",
         "purification": f"{', '.join(settings.purifiers)}; eps {_listed(settings.purification_eps)}, "
-        f"{settings.purification_steps} steps",
+        f"{settings.steps_on_purified} steps at each; oblivious attacks as in the preset `paper`, adaptive ones nested",
         "seed": str(settings.seed),
-        "versions": ", ".join(f"{name} {version}" for name, version in record.versions),
+        "versions": "; gone on with ".join(_versions(each) for each in (record.versions, *record.gone_on_with)),
     }
     return pd.DataFrame({"setting": list(facts), "value": list(facts.values())})
+
+
+def _versions(versions: Versions) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions)
 
 
 def _listed(numbers: Sequence[float]) -> str:
@@ -78,11 +108,13 @@ def _splits(analyses: Sequence[Analysis]) -> pd.DataFrame:
             "beat_chance": analysis.judgement.recognisers,
             "needed": analysis.judgement.needed,
             "unfinished": analysis.judgement.unfinished,
+            "other_parts_missing": analysis.judgement.parts_unfinished + analysis.judgement.parts_failed,
         }
         parts = {name: split.part(name) for name in ("train", "validation", "test")} | {"attacked": split.attacked}
         for name, part in parts.items():
             row |= {f"{name}_clips": len(part), f"{name}_speakers": part["speaker"].nunique()}
-        rows.append(row | {"largest_command_share": split.largest_command_share})
+        unheard = len(speakers_unheard(split))
+        rows.append(row | {"test_speakers_unheard": unheard, "largest_command_share": split.largest_command_share})
     return pd.DataFrame(rows)
 
 
@@ -104,6 +136,7 @@ def _limits(study: StudyEvidence, analyses: Sequence[Analysis]) -> Iterator[str]
             f"{analysis.evidence.name.capitalize()} split: all numbers under attack and of smoothing come from "
             f"{len(attacked)} clips of {attacked['speaker'].nunique()} speakers. {_small_groups(analysis)}"
         )
+        yield from _unmet(analysis.evidence)
     yield (
         f"Gaps over all declared groups, as in the paper, grow with the number of groups and with their smallness even "
         f"where nobody is treated differently. Intervals take only groups of {FEWEST_SPEAKERS} speakers or more, and "
@@ -122,8 +155,23 @@ def _limits(study: StudyEvidence, analyses: Sequence[Analysis]) -> Iterator[str]
             f"{_loud_share(settings.eps_grid):.0%} of AUC_acc's weight lies at eps of {_LOUD:g} and above, where "
             "perturbations are plainly heard."
         )
+    if study.record.gone_on_with:
+        yield "Its parts were made under different versions of the program or its libraries, and may not be comparable."
     yield f"Speakers whose group is {UNDECLARED} are counted and shown, and are in no gap."
     yield from study.record.notes
+
+
+def _unmet(split: SplitEvidence) -> Iterator[str]:
+    """Who is in test and not in training, in the split where everybody is to be in both; and the reverse of groups."""
+    unheard = speakers_unheard(split)
+    if split.name == "closed" and unheard:
+        tested = split.part("test")["speaker"].nunique()
+        yield (
+            f"Closed split: {len(unheard)} of the {tested} test speakers have no clip in training, for clips are "
+            "rounded, or training clips limited."
+        )
+    for attribute, groups in groups_untested(split).items():
+        yield f"{split.name.capitalize()} split: of {attribute}, {', '.join(groups)} is in training and not in test."
 
 
 def _small_groups(analysis: Analysis) -> str:

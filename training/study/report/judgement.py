@@ -28,6 +28,11 @@ class Judgement:
     """models with a clean accuracy above 1.1 x chance"""
     needed: int
     unfinished: int
+    """configurations that are to come"""
+    parts_unfinished: int
+    """parts other than the configurations that are to come: smoothing's network, rejection, purification"""
+    parts_failed: int
+    """those of them that failed"""
 
     @property
     def is_failed(self) -> bool:
@@ -35,10 +40,13 @@ class Judgement:
         return self.recognisers < self.needed
 
     @property
-    def verdict(self) -> Literal["FAILED", "unfinished", "result"]:
+    def verdict(self) -> Literal["FAILED", "unfinished", "incomplete", "result"]:
+        """`incomplete`: all has been tried, and a part other than a configuration failed."""
         if self.is_failed:
             return "FAILED"
-        return "unfinished" if self.unfinished else "result"
+        if self.unfinished or self.parts_unfinished:
+            return "unfinished"
+        return "incomplete" if self.parts_failed else "result"
 
     @property
     def words(self) -> str:
@@ -60,9 +68,12 @@ def is_guesser(model: Model, chance: float) -> bool:
 def judge(split: SplitEvidence) -> Judgement:
     """Apply `RULE` to a split."""
     configurations = len(split.models) + len(split.failed)
+    others = [part for part in split.missing if not part.is_configuration]
     return Judgement(
         configurations=configurations,
         recognisers=sum(not is_guesser(model, split.chance) for model in split.models),
         needed=-(-FEWEST_RECOGNISERS * configurations // CONFIGURATIONS),
         unfinished=len(split.unfinished),
+        parts_unfinished=sum(part.state == "to come" for part in others),
+        parts_failed=sum(part.state == "failed" for part in others),
     )

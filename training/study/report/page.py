@@ -66,6 +66,8 @@ def _page(title: str, banner: Sequence[tuple[str, bool]], sections: Sequence[Sec
 def _section(section: Section) -> Iterator[str]:
     anchor = f' id="{_anchor(section.title)}"' if section.level == 2 else ""
     yield f"<h{section.level}{anchor}>{escape(section.title)}</h{section.level}>"
+    for warning in section.warnings:
+        yield f'<p class="verdict failed">{escape(warning)}</p>'
     for paragraph in section.paragraphs:
         yield f"<p>{escape(paragraph)}</p>"
     if section.points:

@@ -168,30 +168,6 @@ def purification_chart(accuracy: pd.DataFrame) -> bytes:
     return to_png(figure)
 
 
-def loudness_chart(loudness: pd.DataFrame) -> bytes:
-    """How much louder than others a group's speech stands above equal perturbations.
-
-    Args:
-        loudness: of `group_loudness`.
-    """
-    attributes = list(loudness["attribute"].unique())
-    figure, axes = panels(ceil(len(attributes) / 2), 2, height=3.2)
-    for axis, attribute in zip(axes, attributes, strict=False):
-        part = loudness[loudness["attribute"] == attribute]
-        weighted = (part["snr_db"] * part["clips"]).groupby(part["eps"]).sum()
-        mean = weighted / part.groupby("eps")["clips"].sum()
-        relative = part.assign(relative=part["snr_db"] - part["eps"].map(mean))
-        speakers = {str(group): int(n) for group, n in part.groupby("group")["speakers"].max().items()}
-        _group_lines(axis, relative, "relative", speakers)
-        axis.axhline(0.0, color="black", linewidth=1)
-        axis.set_title(attribute, loc="left")
-        axis.set_ylabel("SNR above all clips', dB")
-        eps_axis(axis, sorted(part["eps"].unique()))
-        axis.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    hide(axes[len(attributes) :])
-    return to_png(figure)
-
-
 def _by_attacker(shares: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     """The rows of every rejector and attacker, evasion first."""
     parts = [

@@ -12,11 +12,12 @@ from training.study.report.attacked import EVERYONE
 from training.study.report.correlations import DESCRIPTIVE, in_words
 from training.study.report.exhibits import Picture, Section, Table
 from training.study.report.false_rejections import SMOOTHING
+from training.study.report.guessing import of_rejectors
+from training.study.report.loudness import loudness_sections
 from training.study.report.rejection_charts import (
     cost_chart,
     gaps_chart,
     group_outcomes_chart,
-    loudness_chart,
     outcomes_chart,
     purification_chart,
 )
@@ -48,16 +49,24 @@ def rejection_sections(analysis: Analysis) -> Iterator[Section]:
     if analysis.purification is None:
         yield Section("Purification under attack", (f"Purification {missing}",))
     else:
-        yield _purification(split.name, analysis.purification)
-    if analysis.loudness is not None:
-        yield _loudness(analysis, analysis.loudness)
+        yield _purification(analysis, analysis.purification)
+    yield from loudness_sections(split, analysis.loudness)
 
 
 def _false_rejections(analysis: Analysis, rejection: Rejection, lacking: tuple[str, ...]) -> Iterator[Section]:
     name = analysis.evidence.name
-    everyone = Table(f"{name}_auc_fpr", "AUC_FPR over everyone, with its interval over speakers.", rejection.overall)
+    everyone = Table(
+        f"{name}_auc_fpr",
+        "AUC_FPR over everyone, with its interval over speakers; accuracy: how often the leading command is right, "
+        "accepted or not.",
+        rejection.overall,
+        decimals={"accuracy": 4},
+    )
+    warnings = tuple(guess.words for guess in of_rejectors(analysis.guesses))
+    fitted_on = analysis.evidence.fitted_on
+    fitted = () if fitted_on is None else (f"NR's machine was fitted on {fitted_on}.",)
     if not analysis.evidence.attributes:
-        yield Section("False rejections", (*lacking, NO_GROUPS), exhibits=(everyone,))
+        yield Section("False rejections", (*lacking, NO_GROUPS), exhibits=(everyone,), warnings=warnings)
         return
     clips = int(rejection.overall["clips"].min())
     yield Section(
@@ -67,8 +76,11 @@ def _false_rejections(analysis: Analysis, rejection: Rejection, lacking: tuple[s
             "AUC_FPR is how often clean clips are rejected, over all thresholds; a gap is the largest minus the "
             "smallest among an attribute's declared groups. Neural rejection (NR) sits on the undefended network, "
             "randomized smoothing (RS) on one trained and selected under its noise; RS with fewer draws uses the first "
-            "of the same stream. NR and RS are compared on the same clips.",
+            "of the same stream. NR and RS are compared on the same clips. Read a gap beside the accuracy: who always "
+            "says the same is equal to everybody.",
+            *fitted,
         ),
+        warnings=warnings,
         exhibits=(
             Picture(
                 f"{name}_gaps",
@@ -87,7 +99,8 @@ def _false_rejections(analysis: Analysis, rejection: Rejection, lacking: tuple[s
             ),
             Table(
                 f"{name}_draws_for_parity",
-                "The fewest draws at which RS's gap is no larger than NR's.",
+                "The fewest draws at which RS's gap is no larger than NR's; a gap over all groups is ruled by the "
+                "smallest of them.",
                 rejection.draws_for_parity,
                 decimals=_FOUR,
             ),
@@ -124,7 +137,8 @@ def _false_rejections(analysis: Analysis, rejection: Rejection, lacking: tuple[s
         "Training clips of a group and its false rejections",
         (
             "Correlation of a declared group's training clips with its AUC_FPR (section 5.2.2); negative: groups that "
-            f"were heard more are rejected less. With three groups or fewer it is {DESCRIPTIVE}, and there is no p.",
+            f"were heard more are rejected less. With three groups or fewer it is {DESCRIPTIVE}, and there is no p. "
+            "Nor is there for all attributes pooled: every speaker counts once in each.",
         ),
         exhibits=(
             Table(f"{name}_group_size", "NR, and RS as mean and standard deviation over N.", rejection.size_summary),
@@ -150,8 +164,10 @@ def _under_attack(analysis: Analysis, attacked: UnderAttack) -> Section:
         (
             "An attacker who evades has won where a clip is wrong and accepted; one who causes rejection, where it is "
             "rejected: a denial of service. Both know the rejector; the verdict on smoothing is by draws that the "
-            "attacker has not seen. This goes beyond the paper.",
+            "attacker has not seen. The attacks are nested, whatever the preset: what is broken at an eps counts as "
+            "broken at every larger one. This goes beyond the paper.",
         ),
+        warnings=tuple(guess.words for guess in of_rejectors(analysis.guesses)),
         exhibits=(
             Picture(
                 f"{split.name}_under_attack",
@@ -172,13 +188,15 @@ def _under_attack(analysis: Analysis, attacked: UnderAttack) -> Section:
     )
 
 
-def _purification(name: str, accuracy: pd.DataFrame) -> Section:
+def _purification(analysis: Analysis, accuracy: pd.DataFrame) -> Section:
+    name = analysis.evidence.name
     return Section(
         "Purification under attack",
         (
             "Only the adaptive attack, which climbs through the purifier, says anything of robustness. The oblivious "
             "one does not know that there is a purifier; its accuracy is shown so that nobody takes it for robustness.",
         ),
+        warnings=tuple(g.words for g in analysis.guesses if g not in of_rejectors(analysis.guesses)),
         exhibits=(
             Picture(
                 f"{name}_purification",
@@ -187,27 +205,6 @@ def _purification(name: str, accuracy: pd.DataFrame) -> Section:
                 purification_chart(accuracy),
             ),
             Table(f"{name}_purification", "Accuracy behind each purifier.", accuracy, is_folded=True),
-        ),
-    )
-
-
-def _loudness(analysis: Analysis, loudness: pd.DataFrame) -> Section:
-    name, key = analysis.evidence.name, "" if analysis.loudest is None else analysis.loudest.key
-    return Section(
-        "Equal budgets are not equally loud",
-        (
-            "The budget eps is an amplitude. Quiet speakers have less speech above the same perturbation, so equal eps "
-            "are unequal signal-to-noise ratios (SNR), and part of a gap may be loudness.",
-        ),
-        exhibits=(
-            Picture(
-                f"{name}_loudness",
-                f"SNR of every group under the attack on {key}, above the mean of all clips; n = "
-                f"{len(analysis.evidence.attacked)} attacked clips; dotted: fewer than {FEWEST_SPEAKERS} speakers.",
-                "Lines of the groups' SNR relative to everyone's, over eps.",
-                loudness_chart(loudness),
-            ),
-            Table(f"{name}_loudness", f"SNR of every group under the attack on {key}.", loudness, is_folded=True),
         ),
     )
 

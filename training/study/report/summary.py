@@ -61,6 +61,10 @@ class RejectionSummary(_Model):
     defense: str
     draws: int
     auc_fpr: float
+    accuracy: float
+    """Of its leading command, accepted or not"""
+    is_guesser: bool
+    """Whether it, or its network, guesses: its gaps say nothing then"""
     seconds_per_clip: float
 
 
@@ -75,7 +79,9 @@ class SplitSummary(_Model):
     recognisers: int
     needed: int
     unfinished: tuple[str, ...]
+    """Configurations and all other parts that are to come"""
     failed: dict[str, str]
+    """Configuration, or other part -> why it failed"""
     chance: float
     guessers: tuple[str, ...]
     tricks: tuple[TricksSummary, ...]
@@ -92,7 +98,7 @@ class Summary(_Model):
     is_failed: bool
     """Whether the study is no result: some split's models guess too often"""
     is_finished: bool
-    """Whether every split and configuration was run"""
+    """Whether every part of every split was run: all configurations, smoothing's network, rejection, purification"""
     rule: str
     splits: tuple[SplitSummary, ...]
 
@@ -123,8 +129,8 @@ def _split(analysis: Analysis) -> SplitSummary:
         configurations=judgement.configurations,
         recognisers=judgement.recognisers,
         needed=judgement.needed,
-        unfinished=split.unfinished,
-        failed=split.failed,
+        unfinished=tuple(missing.part for missing in split.missing if missing.state == "to come"),
+        failed={missing.part: missing.reason for missing in split.missing if missing.state == "failed"},
         chance=split.chance,
         guessers=tuple(guessers),
         tricks=_records(TricksSummary, None if hardening is None else hardening.tricks),

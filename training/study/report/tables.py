@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.scores import auc_acc
+from recognizer.groups import UNDECLARED
 from training.study.report.evidence import Model, SplitEvidence
 from training.study.report.judgement import is_guesser
 from training.study.report.parities import GAP_COLUMNS, group_gaps, group_note, group_scores, with_first
@@ -28,7 +29,7 @@ def models_table(split: SplitEvidence) -> pd.DataFrame:
 
     Returns:
         `key, model, adversarial_eps, noise_sigma, tricks, clean_accuracy` (all test clips)`, auc_acc` (attacked
-        clips)`, attack_health` (the pitfalls found)`, is_guesser`.
+        clips)`, attack_health` (the pitfalls found)`, is_guesser, training_seconds`.
     """
     rows = [
         {
@@ -41,6 +42,7 @@ def models_table(split: SplitEvidence) -> pd.DataFrame:
             "auc_acc": float(clip_auc(model).mean()),
             "attack_health": model.findings_in_short,
             "is_guesser": is_guesser(model, split.chance),
+            "training_seconds": model.training_seconds,
         }
         for model in split.models
     ]
@@ -95,6 +97,18 @@ def group_sizes(split: SplitEvidence) -> pd.DataFrame:
             rows.append(row)
     counts = [f"{name}_{what}" for name in parts for what in ("speakers", "clips")]
     return pd.DataFrame(rows, columns=["attribute", "group", *counts, "note"])
+
+
+def speakers_unheard(split: SplitEvidence) -> list[str]:
+    """Test speakers without a clip in training."""
+    return sorted(set(split.part("test")["speaker"]) - set(split.part("train")["speaker"]))
+
+
+def groups_untested(split: SplitEvidence) -> dict[str, list[str]]:
+    """Attribute -> its declared groups that are in training and not in test; attributes without any are left out."""
+    train, test = split.part("train"), split.part("test")
+    found = {a: sorted(set(train[a]) - set(test[a]) - {UNDECLARED}) for a in split.attributes}
+    return {attribute: groups for attribute, groups in found.items() if groups}
 
 
 def tricks_accuracy(models: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from training.study.report.contrast_sections import contrast_sections
 from training.study.report.evidence import StudyEvidence, read_study
 from training.study.report.exhibits import Section, Table
 from training.study.report.figures import check_matplotlib
-from training.study.report.heading import heading_sections
+from training.study.report.heading import heading_sections, missing_section
 from training.study.report.judgement import RULE
 from training.study.report.page import to_html
 from training.study.report.rejection_sections import rejection_sections
@@ -44,7 +44,7 @@ def write_report(folder: Path, out: Path) -> Path:
     """
     check_matplotlib()
     study = read_study(folder)
-    analyses = [analyse(split, seed=study.record.settings.seed) for split in study.splits]
+    analyses = [analyse(split, study.record.settings) for split in study.splits]
     summary = summarise(analyses, not_begun=study.not_begun)
     sections = [*heading_sections(study, analyses), *_splits(analyses), *contrast_sections(analyses)]
     for exhibit in (exhibit for section in sections for exhibit in section.exhibits):
@@ -71,6 +71,7 @@ def to_csv(table: Table) -> bytes:
 def _splits(analyses: Sequence[Analysis]) -> Iterator[Section]:
     for analysis in analyses:
         yield Section(_TITLES[analysis.evidence.name], level=2)
+        yield from missing_section(analysis.evidence)
         yield from training_sections(analysis)
         yield from rejection_sections(analysis)
 
@@ -83,7 +84,15 @@ def _banner(study: StudyEvidence, analyses: Sequence[Analysis]) -> Iterator[tupl
             yield f"FAILED: {name} split: {judgement.words}. What follows is no result.", True
         else:
             yield f"{name.capitalize()} split: {judgement.words}.", False
-        if judgement.unfinished:
-            yield f"The {name} split is not finished: {judgement.unfinished} configurations are to come.", False
+        for guess in analysis.guesses:
+            yield f"{name.capitalize()} split: {guess.words}", True
+        if judgement.unfinished or judgement.parts_unfinished:
+            other = f"{judgement.parts_unfinished} other parts"
+            yield (
+                f"The {name} split is not finished: {judgement.unfinished} configurations and {other} are to come.",
+                False,
+            )
+        if judgement.parts_failed:
+            yield f"Of the {name} split, {judgement.parts_failed} parts other than the configurations failed.", False
     for name in study.not_begun:
         yield f"The {name} split is not begun.", False

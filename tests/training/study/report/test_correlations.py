@@ -57,6 +57,15 @@ def test_five_points_worked_out_by_hand() -> None:
     assert found.note == ""
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_values_that_differ_by_rounding_only_are_constant(scale: float) -> None:
+    rounded = scale * np.array([0.1 + 0.2, 0.3, 0.15 + 0.15, 0.3, 0.1 * 3])
+    assert np.ptp(rounded) > 0
+    assert correlate(rounded, [1, 2, 3, 4, 5]).note == "x is constant"
+    assert correlate([1, 2, 3, 4, 5], rounded).note == "y is constant"
+    assert correlate(scale * np.arange(5.0), [1, 2, 3, 4, 5]).pearson == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("n", [4, 12, 34])
 def test_both_correlations_are_scipys(n: int) -> None:
     rng = default_rng(n)

@@ -16,11 +16,11 @@ from training.study.report.analysis import Analysis, analyse
 from training.study.report.correlations import presence_correlations
 from training.study.report.evidence import read_study
 from training.study.report.figures import COLOURS, check_matplotlib, eps_axis, panels, styles, to_png
+from training.study.report.loudness import loudness_chart
 from training.study.report.rejection_charts import (
     cost_chart,
     gaps_chart,
     group_outcomes_chart,
-    loudness_chart,
     outcomes_chart,
     purification_chart,
 )
@@ -40,7 +40,8 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
         attributes=("gender", "accent"),
         guessers=1,
     )
-    return analyse(read_study(folder).splits[0], seed=0)
+    study = read_study(folder)
+    return analyse(study.splits[0], study.record.settings)
 
 
 CHARTS: dict[str, Callable[[Analysis], bytes]] = {

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from recognizer.attacks import EPS_GRID
 from training.study.folder import StudyError
 from training.study.report.attacked import (
     EVERYONE,
     OUTCOMES,
-    group_loudness,
     outcome_shares,
     purified_accuracy,
     success_gaps,
@@ -29,13 +29,17 @@ from training.study.report.false_rejections import (
     size_correlations,
     size_summary,
 )
+from training.study.report.guessing import guesses
+from training.study.report.loudness import group_loudness
 
 from .written_study import DRAWS, PURIFICATION_EPS, write_study
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_study(tmp_path_factory.mktemp("study"), splits=("closed",), configurations=("m5-small_at0_noise0",))
+    return write_study(
+        tmp_path_factory.mktemp("study"), splits=("closed",), configurations=("m5-small_at0_noise0",), guessers=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +109,59 @@ def test_without_smoothing_neural_rejection_is_measured_on_all_clips(split: Spli
 
 
 def test_the_fewest_draws_that_are_as_equal_as_neural_rejection() -> None:
-    rows = [("NR", 0, 0.10), ("RS", 10, 0.30), ("RS", 100, 0.10), ("RS", 1000, 0.01)]
-    gaps = pd.DataFrame(rows, columns=["defense", "draws", "gap"]).assign(attribute="age", seconds_per_clip=0.5)
-    never = gaps.assign(attribute="accent", gap=gaps["gap"].where(gaps["defense"] == "NR", 0.5))
-    table = draws_for_parity(pd.concat([gaps, never])).set_index("attribute")
-    assert (table.loc["age", "draws"], table.loc["age", "gap_RS"]) == (100, 0.10)
-    assert table.loc["accent", ["draws", "gap_RS"]].isna().all()
+    rows = [("NR", 0, 0.10, 0.05), ("RS", 10, 0.30, 0.20), ("RS", 100, 0.10, 0.06), ("RS", 1000, 0.01, 0.05)]
+    gaps = pd.DataFrame(rows, columns=["defense", "draws", "gap", "gap_compared"])
+    gaps = gaps.assign(attribute="age", seconds_per_clip=0.5, note="groups under 10 speakers: 3")
+    never = gaps.assign(attribute="accent", gap=gaps["gap"].where(gaps["defense"] == "NR", 0.5), gap_compared=np.nan)
+    table = draws_for_parity(pd.concat([gaps, never])).set_index(["attribute", "among"])
+    assert table.loc[("age", "all groups"), ["gap_NR", "draws", "gap_RS"]].tolist() == [0.10, 100, 0.10]
+    assert table.loc[("age", "10+ speakers"), ["gap_NR", "draws", "gap_RS"]].tolist() == [0.05, 1000, 0.05]
+    assert table.loc["accent", ["draws", "gap_RS"]].isna().all(axis=None)
+    assert set(table["note"]) == {"groups under 10 speakers: 3"}
+
+
+# A network that guesses
+
+
+@pytest.mark.parametrize(("right", "marked"), [(6, True), (7, False)])  # of 56 clips; 1.1 x chance is 6.16
+def test_a_rejector_that_guesses_is_marked_however_small_its_gaps(
+    split: SplitEvidence, right: int, marked: bool
+) -> None:
+    assert split.smoothing is not None
+    few = split.smoothing.groupby("draws").cumcount() < right
+    constant = replaced(split, smoothing=split.smoothing.assign(score=0.0, is_right=few))
+    table = overall_auc_fpr(constant)
+    smoothing = table[table["defense"] == "RS"]
+    assert smoothing["accuracy"].tolist() == pytest.approx([right / 56] * 4)
+    assert set(smoothing["is_guesser"]) == {marked}
+    assert not table.loc[table["defense"] == "NR", "is_guesser"].any()
+    assert (auc_fpr_gaps(constant, seed=0).query("defense == 'RS'")["gap"] == 0).all()
+    assert [guess.defense for guess in guesses(constant)] == (["RS"] if marked else [])
+
+
+@pytest.mark.parametrize(
+    ("network", "defenses"), [("undefended", ["NR", "purification"]), ("smoothing_network", ["RS"])]
+)
+def test_what_sits_on_a_network_that_guesses_guesses(split: SplitEvidence, network: str, defenses: list[str]) -> None:
+    model = getattr(split, network)
+    fields = {name: getattr(model, name) for name in Model.__dataclass_fields__}
+    outcomes = model.outcomes.assign(is_correct=False)
+    torn = replaced(split, **{network: Model(**{**fields, "outcomes": outcomes})})
+    found = list(guesses(torn))
+    assert [guess.defense for guess in found] == defenses
+    assert all(guess.words.startswith(f"GUESSING: {guess.defense}: its network {model.key}") for guess in found)
+    table = overall_auc_fpr(torn)
+    is_on = table["defense"].str.startswith(defenses[0])
+    assert table.loc[is_on, "is_guesser"].all()
+    assert not table.loc[~is_on, "is_guesser"].any()
+
+
+def test_a_purifier_that_leaves_nothing_to_hear_is_named(split: SplitEvidence) -> None:
+    assert split.purification is not None
+    deaf = split.purification.assign(
+        is_correct=split.purification["is_correct"] & (split.purification["purifier"] != "codec")
+    )
+    assert [guess.defense for guess in guesses(replaced(split, purification=deaf))] == ["purification by codec"]
 
 
 # Section 5.2.2
@@ -133,6 +184,8 @@ def test_training_clips_of_groups_against_their_auc_fpr(folder: Path, split: Spl
     overall = sizes.loc[("RS", 100, "overall")]
     assert overall["n"] == len(points) == 13
     assert overall["pearson"] == pytest.approx(stats.pearsonr(*zip(*points, strict=True)).statistic)
+    assert overall[["lower", "upper", "pearson_p", "spearman_p"]].isna().all()
+    assert overall["note"] == "attributes pooled"
 
 
 def test_a_group_that_nobody_in_training_is_of_counts_as_zero_clips(split: SplitEvidence) -> None:
@@ -154,6 +207,8 @@ def test_three_genders_are_descriptive_and_smoothing_is_a_mean_over_draws(split:
     assert row["pearson"] == pytest.approx(sum(by_draws) / 4)
     assert row["pearson_sd"] == pytest.approx(float(np.std(by_draws, ddof=1)))
     assert pd.isna(row["pearson_p"])
+    assert summary.loc[("RS", "gender"), "note"] == f"{DESCRIPTIVE}, mean over 4 values of N"
+    assert summary.loc[("NR", "overall"), "note"] == "attributes pooled"
     nr = sizes[(sizes["defense"] == "NR") & (sizes["attribute"] == "accent")].iloc[0]
     assert summary.loc[("NR", "accent"), "pearson_p"] == nr["pearson_p"]
 
@@ -205,16 +260,18 @@ def test_no_purifier_is_shown_on_the_same_clips_and_budgets(folder: Path, split:
     assert "none" not in purified_accuracy(split.purification, None)["purifier"].tolist()
 
 
-def test_loudness_is_the_mean_ratio_of_audible_clips(split: SplitEvidence) -> None:
-    assert split.undefended is not None
-    outcomes = split.undefended.outcomes.copy()
-    silent = outcomes[(outcomes["eps"] == 0.01)].index[0]
-    outcomes.loc[silent, "snr_db"] = -np.inf
-    fields = {name: getattr(split.undefended, name) for name in Model.__dataclass_fields__}
-    table = group_loudness(split, Model(**{**fields, "outcomes": outcomes}))
-    group = split.clips.loc[outcomes.loc[silent, "clip"], "gender"]
-    clips = {clip for clip, row in split.attacked.iterrows() if row["gender"] == group}
-    audible = outcomes[(outcomes["eps"] == 0.01) & outcomes["clip"].isin(clips)].drop(index=silent)["snr_db"]
-    row = table.set_index(["attribute", "group", "eps"]).loc[("gender", group, 0.01)]
-    assert (row["clips"], row["snr_db"]) == (len(clips) - 1, pytest.approx(float(audible.mean()), rel=1e-5))
-    assert 0.0 not in set(table["eps"])
+@pytest.mark.parametrize(("group", "amplitude"), [("male", 0.1), ("female", 0.05)])
+def test_loudness_is_that_of_the_whole_budget_over_audible_clips(
+    split: SplitEvidence, group: str, amplitude: float
+) -> None:
+    assert split.loudness is not None
+    table = group_loudness(split, split.loudness, EPS_GRID).set_index(["attribute", "group", "eps"])
+    silent = str(split.loudness["clip"].iloc[0])
+    clips = {clip for clip, row in split.attacked.iterrows() if row["gender"] == group} - {silent}
+    for eps in EPS_GRID:
+        row = table.loc[("gender", group, eps)]
+        assert row["clips"] == len(clips)
+        assert row["snr_db"] == pytest.approx(20 * np.log10(amplitude / eps), abs=1e-4)
+    assert (
+        sum(table.loc[("gender", g, 0.01), "clips"] for g in set(split.attacked["gender"])) == len(split.attacked) - 1
+    )

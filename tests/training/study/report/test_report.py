@@ -179,6 +179,12 @@ def test_the_heading_says_what_was_run_and_its_limits(out: Path) -> None:
         assert words in text
     assert text.index(RULE) < text.index("What was run") < text.index("Limits") < text.index("Closed split: known")
     assert "accent 'welsh' is only in test" in text
+    assert "NR's machine was fitted on 640 held-out clips of 28 speakers." in text
+    assert "n = 55 attacked clips, without 1 that are silent" in text
+    settings = pd.read_csv(out / "run.csv").set_index("setting")["value"]
+    assert "nested attack, 40 steps at each eps" in settings["smoothing"]  # of the 100 asked for
+    assert "nested attack, 100 steps at each eps" in settings["neural rejection under attack"]
+    assert "40 steps at each" in settings["purification"]
 
 
 # Guessers and the verdict
@@ -261,15 +267,73 @@ def test_unfinished_and_failed_configurations_are_named(small: Path) -> None:
     assert (found.splits[0].recognisers, found.splits[0].configurations, found.is_finished) == (3, 4, False)
     text = Page(small / "report" / "index.html").text
     assert "m5-small_at0.1_noise0 (the loss is no longer finite in epoch 3)" in text
-    assert "not finished: 1 configurations are to come" in text
+    assert "not finished: 1 configurations and 0 other parts are to come" in text
+
+
+def test_other_parts_that_are_missing_are_named_with_their_reasons(small: Path) -> None:
+    place = StudyFolder(small)
+    smoothing = place.network("closed", "m5-small_at0_noise0.1_smoothing")
+    smoothing.done.unlink()
+    write_record(smoothing.failed, Failure(error="the loss is no longer finite in epoch 7"))
+    (place.rejection("closed") / "pieces" / "purification-opus-0001.parquet").unlink()
+    write_report(small, small / "report")
+    found = summary(small / "report")
+    assert not found.is_finished
+    assert found.splits[0].unfinished == ("purification-opus-0001",)
+    assert found.splits[0].failed == {"m5-small_at0_noise0.1_smoothing": "the loss is no longer finite in epoch 7"}
+    assert found.splits[0].recognisers == found.splits[0].configurations == 5
+    table = pd.read_csv(small / "report" / "closed_missing.csv", keep_default_na=False)
+    assert sorted(table.itertuples(index=False, name=None)) == [
+        ("m5-small_at0_noise0.1_smoothing", "failed", "the loss is no longer finite in epoch 7"),
+        ("purification-opus-0001", "to come", ""),
+    ]
+    assert pd.read_csv(small / "report" / "splits.csv")["verdict"].tolist() == ["unfinished"]
+
+
+def test_a_rejector_on_a_network_that_guesses_is_marked_on_the_page_and_in_the_summary(small: Path) -> None:
+    path = small / "closed" / "rejection" / "smoothing.parquet"
+    pd.read_parquet(path).assign(is_right=False, p_value=0.0, score=0.0).to_parquet(path)
+    write_report(small, small / "report")
+    page = Page(small / "report" / "index.html")
+    assert page.text.count("GUESSING: RS: its leading command is right on 0.0% of clean clips") == 3
+    marked = {row.defense for row in summary(small / "report").splits[0].rejection if row.is_guesser}
+    assert marked == {"RS"}
+    assert all(row.accuracy == 0 for row in summary(small / "report").splits[0].rejection if row.defense == "RS")
+
+
+def test_loudness_that_was_not_measured_is_said(small: Path) -> None:
+    (small / "closed" / "loudness.parquet").unlink()
+    write_report(small, small / "report")
+    assert "The loudness of the closed split has not been measured (yet)." in Page(small / "report" / "index.html").text
+
+
+def test_a_split_of_another_study_is_not_reported(small: Path) -> None:
+    shutil.copytree(small / "closed", small / "open")
+    write_report(small, small / "report")
+    assert "Open split" not in Page(small / "report" / "index.html").text
+
+
+def test_going_on_under_other_versions_is_said(small: Path) -> None:
+    record = json.loads((small / "study.json").read_text())
+    record["gone_on_with"] = [record["versions"] | {"torch": "9.9.9"}]
+    (small / "study.json").write_text(json.dumps(record))
+    write_report(small, small / "report")
+    text = Page(small / "report" / "index.html").text
+    assert re.search(r"gone on with evenvoice \S+, python \S+, torch 9\.9\.9", text)
+    assert "made under different versions" in text
 
 
 def test_nothing_finished_yet_is_a_page_and_no_verdict(small: Path) -> None:
     shutil.rmtree(small / "closed" / "networks")
+    lost = list((small / "closed" / "rejection" / "pieces").iterdir())
     shutil.rmtree(small / "closed" / "rejection")
     write_report(small, small / "report")
     found = summary(small / "report").splits[0]
-    assert (found.is_failed, found.verdict, len(found.unfinished)) == (False, "no configuration is finished", 5)
+    assert (found.is_failed, found.verdict, len(found.unfinished)) == (
+        False,
+        "no configuration is finished",
+        5 + 1 + len(lost),
+    )
     assert "there is nothing to report yet" in Page(small / "report" / "index.html").text
 
 

@@ -12,6 +12,7 @@ import pytest
 from training.study.folder import StudyError
 from training.study.report.evidence import Model, SplitEvidence, read_study
 from training.study.report.judgement import Judgement, is_guesser, judge
+from training.study.report.missing import MissingPart
 from training.study.report.tables import (
     accuracy_histogram,
     accuracy_over_eps,
@@ -19,7 +20,9 @@ from training.study.report.tables import (
     defense_parity,
     group_auc,
     group_sizes,
+    groups_untested,
     models_table,
+    speakers_unheard,
     tricks_accuracy,
 )
 
@@ -66,6 +69,7 @@ def model_of(split: SplitEvidence, key: str) -> Model:
     return next(model for model in split.models if model.key == key)
 
 
+NOTHING_MISSING = {"unfinished": 0, "parts_unfinished": 0, "parts_failed": 0}
 KEYS = ("m5-small_at0_noise0", "m5-small-tricks_at0.005_noise0.1", "m5-small_at0.1_noise0")
 
 
@@ -95,6 +99,7 @@ def test_the_table_names_the_pitfalls_of_the_attack(split: SplitEvidence) -> Non
     table = models_table(split).set_index("key")
     assert table.loc["m5-small_at0.1_noise0", "attack_health"] == "constant_model"
     assert table.loc["m5-small_at0_noise0", "attack_health"] == ""
+    assert set(table["training_seconds"]) == {70.0}
 
 
 def test_smoothings_network_is_none_of_the_models(folder: Path, split: SplitEvidence) -> None:
@@ -139,15 +144,30 @@ def test_fewer_configurations_need_the_same_share_rounded_up(
 
 @pytest.mark.parametrize(("recognisers", "is_failed"), [(24, True), (25, False), (40, False)])
 def test_twenty_four_of_forty_models_are_a_failed_study(recognisers: int, is_failed: bool) -> None:
-    judgement = Judgement(configurations=40, recognisers=recognisers, needed=25, unfinished=0)
+    judgement = Judgement(configurations=40, recognisers=recognisers, needed=25, **NOTHING_MISSING)
     assert judgement.is_failed == is_failed
     assert judgement.verdict == ("FAILED" if is_failed else "result")
+
+
+@pytest.mark.parametrize(
+    ("missing", "verdict"),
+    [
+        ({"unfinished": 1}, "unfinished"),
+        ({"parts_unfinished": 1}, "unfinished"),
+        ({"parts_unfinished": 1, "parts_failed": 1}, "unfinished"),
+        ({"parts_failed": 1}, "incomplete"),
+    ],
+)
+def test_a_study_that_lacks_any_part_is_no_result_yet(missing: dict[str, int], verdict: str) -> None:
+    judgement = Judgement(configurations=40, recognisers=40, needed=25, **{**NOTHING_MISSING, **missing})
+    assert judgement.verdict == verdict
 
 
 def test_a_configuration_that_failed_counts_as_one_that_guesses(split: SplitEvidence) -> None:
     fields = {name: getattr(split, name) for name in SplitEvidence.__dataclass_fields__}
     one = next(model for model in split.models if model.clean_accuracy > 0.5)
-    torn = SplitEvidence(**{**fields, "models": (one,), "failed": {"m5-small_at0.1_noise0": "NaN"}})
+    failed = MissingPart("m5-small_at0.1_noise0", "failed", "NaN", is_configuration=True)
+    torn = SplitEvidence(**{**fields, "models": (one,), "missing": (failed,)})
     assert (judge(torn).configurations, judge(torn).recognisers, judge(torn).needed) == (2, 1, 2)
     assert judge(torn).is_failed
 
@@ -209,6 +229,18 @@ def test_sizes_count_speakers_and_clips_of_every_part(folder: Path, split: Split
         "attacked_speakers": len({s for s, a in zip(test["speaker"], test["is_attacked"], strict=True) if a}),
     }
     assert {name: sizes.loc[("gender", "female"), name] for name in expected} == expected
+
+
+def test_speakers_unheard_in_training_and_groups_untested_are_found(split: SplitEvidence) -> None:
+    assert speakers_unheard(split) == []
+    assert groups_untested(split) == {}
+    is_train = split.clips["split"] == "train"
+    clips = split.clips[~(is_train & split.clips["speaker"].isin(["s03", "s04"]))].copy()
+    clips.loc[clips["split"] == "train", "accent"] = clips.loc[clips["split"] == "train", "accent"].replace("us", "nz")
+    fields = {name: getattr(split, name) for name in SplitEvidence.__dataclass_fields__}
+    torn = SplitEvidence(**{**fields, "clips": clips})
+    assert speakers_unheard(torn) == ["s03", "s04"]
+    assert groups_untested(torn) == {"accent": ["nz"]}
 
 
 # Means and distributions
