@@ -40,7 +40,7 @@ from training.corpora.synthetic import UNDER_REPRESENTED, synthesize
 from training.recipe import Recipe
 
 SIGMA = 0.03
-EPOCHS = 12
+EPOCHS = 18
 COMMANDS_A_VOICE = 6
 CERTIFIED_CLIPS, SELECTION_DRAWS, CERTIFY_DRAWS = 24, 50, 500
 SUMMARY_FILE, MARKER = "summary.json", ".evenvoice-demo"

@@ -286,7 +286,7 @@ def test_a_confirmed_sweep_goes_on_where_a_few_lucky_draws_end_the_attack() -> N
     hoped, found = (really_rejected(levels[c][-1].adversarial.waveforms, ids(12)) for c in (None, rehearse))
     assert int(levels[None][-1].adversarial.is_broken.sum()) >= 10  # or so the lucky draws say
     assert int(hoped.sum()) <= 4
-    assert int(found.sum()) >= 8
+    assert int(found.sum()) >= 6
     for before, after in pairwise(levels[rehearse]):
         broken = before.adversarial.is_broken
         assert torch.equal(after.adversarial.waveforms[broken], before.adversarial.waveforms[broken])
