@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 
 import bentoml
 from prometheus_client import CollectorRegistry
@@ -11,23 +12,25 @@ from gateway.app import create_app
 from gateway.body_limit import BodyLimit
 from gateway.gateway import Gateway
 from gateway.records import Records, RecordsError
+from gateway.renewal import BankRenewal
 from gateway.settings import Settings
 from gateway.speakers import Register, load_register
 from monitoring.counters import Counters
 from monitoring.live import LiveMonitor
 from recognizer.bundle import load_bundle
 from recognizer.recognizer import Recognizer
+from recognizer.smoothing import Mode
 
 RECORDS_FILE = "records.sqlite3"
 
 
-def load_parts(settings: Settings) -> tuple[Recognizer, Register]:
+def load_parts(settings: Settings, mode: Mode) -> tuple[Recognizer, Register]:
     """The bundle and the register that fits it.
 
     Raises:
         BundleError, RegisterError: see there.
     """
-    recognizer = load_bundle(settings.bundle, device=settings.device)
+    recognizer = load_bundle(settings.bundle, device=settings.device, mode=mode, bank_seed=secrets.randbits(62))
     return recognizer, load_register(settings.speakers, recognizer.vocabulary)
 
 
@@ -37,7 +40,7 @@ def open_gateway(settings: Settings) -> tuple[Gateway, CollectorRegistry]:
     Raises:
         BundleError, RegisterError, RecordsError: see there.
     """
-    recognizer, register = load_parts(settings)
+    recognizer, register = load_parts(settings, settings.mode)
     registry = CollectorRegistry()
     counters = Counters(
         registry,
@@ -77,6 +80,7 @@ class EvenvoiceGateway:
 
     def __init__(self) -> None:
         self._gateway, app.state.registry = open_gateway(settings)
+        self._renewal = BankRenewal(self._gateway.recognizer.banks, seconds=settings.bank_seconds)
         app.state.gateway = self._gateway
 
     @bentoml.on_deployment
@@ -84,7 +88,7 @@ class EvenvoiceGateway:
     def check() -> None:
         """Runs once before any worker: what is not right ends the start with its message."""
         try:
-            load_parts(settings)
+            load_parts(settings, Mode.EXACT)  # draws no bank, which the workers do each for itself
             Records(settings.state / RECORDS_FILE).close()
         except (ValueError, RecordsError) as error:
             raise SystemExit(f"evenvoice: {error}") from None
@@ -97,6 +101,7 @@ class EvenvoiceGateway:
 
     @bentoml.on_shutdown
     def close(self) -> None:
+        self._renewal.close()
         self._gateway.close()
 
     def __is_ready__(self) -> bool:

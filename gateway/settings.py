@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recognizer.audio import MAX_BYTES
+from recognizer.smoothing import Mode
 
 
 class SettingsError(ValueError):
@@ -27,6 +28,10 @@ class Settings(BaseSettings):
     speakers: Path | None = None
     """The register of speakers, CSV: `speaker` and a column an attribute."""
     device: str = "cpu"
+    mode: Mode = Mode.FAST
+    """How randomized smoothing votes: `fast` by noise drawn beforehand or in bfloat16, `exact` as audits do."""
+    bank_seconds: int = Field(default=600, ge=1)
+    """After so long the noise drawn beforehand is replaced."""
     workers: int = Field(default=1, ge=1, le=64)
     valid_for_ms: int = Field(default=1500, ge=1)
     """How long a robot may act on an acceptance, milliseconds."""

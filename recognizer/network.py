@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 KERNEL = 80  # samples, first convolution
 POOL = 4
-_SILENT = 1e-5  # standard deviation added to, so that a constant clip does not divide by zero
+SILENT = 1e-5
+"""Added to a standard deviation, so that a constant clip does not divide by zero."""
 
 ArchitectureName = Literal["m5", "m5-small", "m5-tricks", "m5-small-tricks"]
 ARCHITECTURES: tuple[ArchitectureName, ...] = ("m5", "m5-small", "m5-tricks", "m5-small-tricks")
@@ -105,7 +106,7 @@ def _after_convolution(channels: int, *, tricks: bool) -> tuple[nn.Module, ...]:
 def standardise(waveforms: Tensor) -> Tensor:
     """Each clip, [clips, samples], to mean 0 and standard deviation 1."""
     centred = waveforms - waveforms.mean(dim=1, keepdim=True)
-    return centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + _SILENT)
+    return centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + SILENT)
 
 
 def parameters_of(network: nn.Module) -> int:

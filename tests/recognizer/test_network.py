@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from benchmarks.cohen import published
 from recognizer.network import (
     ARCHITECTURES,
     M5,
@@ -116,32 +117,6 @@ def test_gradients_equal_those_of_one_dimensional_convolutions(name: Architectur
     assert theirs.grad is not None
     scale = float(theirs.grad.abs().max())
     torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4 * scale)
-
-
-def published(network: M5) -> nn.Module:
-    """The same weights in the layers and the order of the published networks, but for the standardisation in front."""
-    layers: list[nn.Module] = []
-    frames = network.frames
-    first = nn.Conv1d(1, frames.out_features, frames.in_features, stride=network.config.stride)
-    first.load_state_dict({"weight": frames.weight.unsqueeze(1), "bias": frames.bias})
-    layers.append(first)
-    for module in network.blocks:
-        if isinstance(module, nn.Conv2d):
-            layers.append(nn.Conv1d(module.in_channels, module.out_channels, 3))
-            layers[-1].load_state_dict({"weight": module.weight.squeeze(2), "bias": module.bias})
-        elif isinstance(module, nn.BatchNorm2d):
-            layers.append(nn.BatchNorm1d(module.num_features))
-            layers[-1].load_state_dict(module.state_dict())
-        elif isinstance(module, nn.MaxPool2d):
-            layers += [nn.MaxPool1d(4)] if network.config.tricks else [nn.ReLU(), nn.MaxPool1d(4)]
-        elif isinstance(module, nn.SiLU):
-            layers.append(nn.SiLU())
-    return nn.Sequential(Standardise(), *layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), network.head).eval()
-
-
-class Standardise(nn.Module):
-    def forward(self, waveforms: Tensor) -> Tensor:
-        return standardise(waveforms).unsqueeze(1)
 
 
 def test_tricks_have_no_batch_norm_and_silu() -> None:

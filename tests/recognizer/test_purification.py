@@ -501,7 +501,7 @@ def test_neural_rejection_hears_purified_features(network: M5) -> None:
 def test_under_smoothing_the_noise_comes_before_the_purifier(network: M5) -> None:
     waveform, quantise = white(clips=1, samples=900, level=0.3)[0], Quantisation(bits=3)
     smoothing = RandomizedSmoothing(Purified(network, quantise), LABELS, sigma=0.5, draws=40)
-    noisy = waveform + 0.5 * torch.from_numpy(noise(7, "clip", 0, 40, 900))
+    noisy = waveform + 0.5 * noise(7, "clip", 0, 40, 900)
     with torch.no_grad():
         expected = network(quantise(noisy)).argmax(dim=1).bincount(minlength=3)
     assert smoothing.votes(waveform, clip_id="clip", seed=7, draws=40).tolist() == expected.tolist()

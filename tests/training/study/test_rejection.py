@@ -69,7 +69,7 @@ def test_smaller_n_are_the_first_draws_of_one_stream(network: M5, clips: ClipSet
         name = clips.manifest.clip_ids[i]
         votes: list[int] = []
         for draw in range(40):
-            noisy = clips.waveforms[i] + SMOOTHING_SIGMA * torch.from_numpy(noise(2, name, draw, 1, 8000))[0]
+            noisy = clips.waveforms[i] + SMOOTHING_SIGMA * noise(2, name, draw, 1, 8000)[0]
             with torch.inference_mode():
                 votes.append(int(network(noisy[None]).argmax()))
         for row in table[table["clip"] == name].itertuples():
@@ -153,18 +153,22 @@ def test_causing_rejection_turns_clips_away(rejection: NeuralRejection, clips: C
 
 
 def test_the_verdict_on_an_attacked_clip_is_smoothings_on_all_its_draws(network: M5, clips: ClipSet) -> None:
-    """A defense that counts its draws is asked again about changed clips only, each time with all of them."""
-    heard: list[int] = []
+    """A defense that notes whom it decides on is asked again about changed clips only, each time with all its draws."""
+    heard: list[str] = []
+    draws: list[int | None] = []
 
-    class Counting(RandomizedSmoothing):
-        def votes(self, waveform, *, clip_id, seed, draws, first=0):  # type: ignore[no-untyped-def]
-            if clip_id in clips.manifest.clip_ids:  # the attacker's rehearsals bear other names
-                heard.append(draws)
-            return super().votes(waveform, clip_id=clip_id, seed=seed, draws=draws, first=first)
+    class Noting(RandomizedSmoothing):
+        def decide(self, waveforms, *, clip_ids, seed, deadline=None):  # type: ignore[no-untyped-def]
+            decisions = super().decide(waveforms, clip_ids=clip_ids, seed=seed, deadline=deadline)
+            for clip_id, decision in zip(clip_ids, decisions, strict=True):
+                if clip_id in clips.manifest.clip_ids:  # the attacker's rehearsals bear other names
+                    heard.append(clip_id)
+                    draws.append(decision.certificate.draws if decision.certificate else None)
+            return decisions
 
-    defense = Counting(network, LABELS, sigma=SMOOTHING_SIGMA, error_alpha=0.001, draws=SETTINGS.verdict_draws)
+    defense = Noting(network, LABELS, sigma=SMOOTHING_SIGMA, error_alpha=0.001, draws=SETTINGS.verdict_draws)
     attack_rejector(defense, "evade", clips, SETTINGS)
-    assert set(heard) == {40}
+    assert set(draws) == {40}
     assert 12 <= len(heard) <= 36
 
 

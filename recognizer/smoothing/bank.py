@@ -1,0 +1,165 @@
+"""Noise that was drawn beforehand: the first layer's work, two thirds of M5-small's, is done once for many decisions.
+
+The responses to a clip under noise are the sum of the responses to the clip and to the noise; standardising each copy
+stays exact, since its variance needs one product of the clip with the noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recognizer.defense import finite
+from recognizer.network import M5, POOL
+from recognizer.smoothing.cores import over_cores
+from recognizer.smoothing.inference import FoldedM5
+from recognizer.smoothing.noise import noise
+from recognizer.smoothing.voting import BLOCK, Ballot, Block, KeyedVoting, Leaders, compute
+
+BANK_ROWS = 1024
+
+
+class NoiseBank:
+    """Noise drawn beforehand, and what a network's first layer makes of it.
+
+    The rows are independent, and a vote never uses one twice: each test is as good as with fresh noise, as long as the
+    bank's seed is unknown to who chooses the clips. Votes on several clips share rows and depend on each other, so
+    averages over clips are taken in exact mode. A bank that is used for long could be learnt from its decisions:
+    replace it from time to time.
+    """
+
+    def __init__(self, network: FoldedM5, *, sigma: float, samples: int, rows: int, seed: int, device: torch.device):
+        """
+        Args:
+            network: float32.
+            sigma: raw amplitude.
+            samples: of a clip.
+            rows: a multiple of BLOCK.
+            seed: secret while the bank is in use.
+            device: where it lies.
+
+        Raises:
+            ValueError: another number of rows.
+        """
+        if rows < BLOCK or rows % BLOCK:
+            raise ValueError(f"a bank has {rows} rows; a multiple of {BLOCK} is accepted")
+        self.network = network
+        self.sigma = sigma
+        self.seed = seed
+        self.blocks = rows // BLOCK
+        self.noise = torch.empty(self.blocks, BLOCK, samples, device=device)
+        time = network.frames_pooled(samples)
+        self.responses = torch.empty(self.blocks, BLOCK, POOL, time * network.width, device=device)
+
+        def fill(index: int) -> None:
+            drawn = sigma * bank_noise(seed, index, samples).to(device)
+            self.noise[index] = drawn
+            self.responses[index] = self._by_pool(network.responses(drawn))
+
+        over_cores(fill, range(self.blocks))
+        self.mean = self.noise.mean(dim=2)
+        self.power = self.noise.square().mean(dim=2)
+
+    def _by_pool(self, responses: Tensor) -> Tensor:
+        """[copies, POOL, time * channels]: the values that meet in a pool lie apart, neighbours stay neighbours."""
+        copies, time, channels = responses.shape
+        return responses.reshape(copies, time // POOL, POOL, channels).transpose(1, 2).flatten(2)
+
+    def logits(self, of_clip: ClipResponses, index: int) -> Tensor:
+        """Float32 [BLOCK, K]: the clip under the noise of one block of rows."""
+        pooled = (self.responses[index] + of_clip.responses).amax(dim=1)
+        mean = of_clip.mean + self.mean[index]
+        second = of_clip.power + self.power[index] + 2 * (self.noise[index] @ of_clip.waveform) / len(of_clip.waveform)
+        deviation = (second - mean.square()).clamp_min(0).sqrt()
+        return self.network.logits(pooled.view(BLOCK, -1, self.network.width), mean, deviation)
+
+    def of_clip(self, waveform: Tensor) -> ClipResponses:
+        """What is computed once a clip, float32 [samples]."""
+        responses = self._by_pool(self.network.responses(waveform[None]))[0]
+        return ClipResponses(waveform, responses, waveform.mean(), waveform.square().mean())
+
+
+@dataclass(frozen=True)
+class ClipResponses:
+    """A clip, [samples], its first layer's responses, [POOL, time * channels], and its first two moments."""
+
+    waveform: Tensor
+    responses: Tensor
+    mean: Tensor
+    power: Tensor
+
+
+class BankVoting:
+    """A vote's first draws take their noise from a bank, in an order of the clip's own; later ones are keyed."""
+
+    def __init__(self, network: M5, *, sigma: float, samples: int, seed: int, rows: int = BANK_ROWS) -> None:
+        """
+        Args:
+            network: in evaluation mode, no Tricks variant.
+            sigma: raw amplitude.
+            samples: of a clip.
+            seed: of the bank; secret.
+            rows: of the bank.
+        """
+        self.device = next(network.parameters()).device
+        self._keyed = KeyedVoting(network, sigma=sigma)
+        self._folded = FoldedM5(network)
+        self._sigma, self._samples, self._rows = sigma, samples, rows
+        self.bank = self._drawn(seed)
+
+    def renew(self, seed: int) -> None:
+        """Replace the bank; votes under way keep the old one."""
+        self.bank = self._drawn(seed)
+
+    def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
+        """See `Voting`."""
+        keyed = self._keyed.ballot(waveforms, clip_ids=clip_ids, seed=seed)
+        return _BankBallot(self.bank, waveforms.to(self.device), tuple(clip_ids), seed, keyed)
+
+    def _drawn(self, seed: int) -> NoiseBank:
+        return NoiseBank(
+            self._folded, sigma=self._sigma, samples=self._samples, rows=self._rows, seed=seed, device=self.device
+        )
+
+
+class _BankBallot:
+    def __init__(self, bank: NoiseBank, waveforms: Tensor, clip_ids: tuple[str, ...], seed: int, keyed: Ballot) -> None:
+        self._bank, self._keyed = bank, keyed
+        self._first = [first_block(seed, clip_id, bank.blocks) for clip_id in clip_ids]
+        with torch.inference_mode():
+            self._clips = [bank.of_clip(waveform) for waveform in waveforms]
+
+    @property
+    def bank(self) -> int:
+        return self._bank.seed
+
+    def leaders(self, blocks: Sequence[Block]) -> Leaders:
+        """See `Ballot`."""
+        out = np.empty((len(blocks), BLOCK), dtype=np.int64)
+        is_banked = np.array([b.index < self._bank.blocks for b in blocks], dtype=np.bool_)
+        banked = [block for block in blocks if block.index < self._bank.blocks]
+        out[is_banked] = compute(self._leaders, banked, self._bank.noise.device)
+        out[~is_banked] = self._keyed.leaders([block for block in blocks if block.index >= self._bank.blocks])
+        return out
+
+    def _leaders(self, blocks: Sequence[Block]) -> Tensor:
+        rows = [
+            self._bank.logits(self._clips[b.clip], (self._first[b.clip] + b.index) % self._bank.blocks) for b in blocks
+        ]
+        return finite(torch.stack(rows)).argmax(dim=2)
+
+
+def first_block(seed: int, clip_id: str, blocks: int) -> int:
+    """Where in a bank a clip's vote begins: keyed by the seed and the clip."""
+    digest = hashlib.blake2b(f"{seed}\x00{clip_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % blocks
+
+
+def bank_noise(seed: int, index: int, samples: int) -> Tensor:
+    """Standard normal noise of one block of a bank's rows, float32 [BLOCK, samples]: what a replay needs."""
+    return noise(seed, "bank", BLOCK * index, BLOCK, samples)

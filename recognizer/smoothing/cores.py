@@ -1,0 +1,64 @@
+"""Work that is spread over the processor's cores, one thread of torch's each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Lock
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_pool: ThreadPoolExecutor | None = None
+_lock = Lock()
+
+
+def cores() -> int:
+    """How many pieces of work are done side by side: as many as torch has threads."""
+    return torch.get_num_threads()
+
+
+def over_cores(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
+    """The results of pieces of work, in order. Each is done by one thread, in inference mode, whatever torch's number
+    of threads: what it computes does not depend on that number."""
+
+    def one(piece: T) -> R:
+        with torch.inference_mode():
+            return work(piece)
+
+    pool = _workers()
+    return [one(piece) for piece in pieces] if pool is None else list(pool.map(one, pieces))
+
+
+def _workers() -> ThreadPoolExecutor | None:
+    """As many threads as torch has, of which each uses one; None where that is one."""
+    global _pool
+    threads = cores()
+    if threads == 1:
+        return None
+    with _lock:
+        if _pool is None:
+            started = Barrier(threads)
+
+            def start(_: int) -> None:
+                torch.set_num_threads(1)  # of this thread, and of those that start later
+                started.wait()
+
+            pool = ThreadPoolExecutor(threads, thread_name_prefix="cores")
+            list(pool.map(start, range(threads)))
+            torch.set_num_threads(threads)  # of those that start later
+            _pool = pool
+    return _pool
+
+
+def _forget_workers() -> None:
+    global _pool, _lock
+    _pool, _lock = None, Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a fork takes the pool along but not its threads, and would wait for ever
+    os.register_at_fork(after_in_child=_forget_workers)

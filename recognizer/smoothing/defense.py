@@ -1,0 +1,184 @@
+"""Randomized smoothing (RS): decide by the vote of many noisy copies of a clip, and abstain when it is no clear one.
+
+Source: Cohen, Rosenfeld, Kolter 2019, "Certified adversarial robustness via randomized smoothing": Predict and Certify.
+Noise is added to the raw waveform and never clipped: clipping would break the Gaussian.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+from torch import Tensor
+
+from recognizer.decision import Certificate, Decision, Reason, conclude
+from recognizer.defense import DefenseName
+from recognizer.network import Network
+from recognizer.smoothing.cores import cores
+from recognizer.smoothing.vote import Counts, InfeasibleSmoothing, VoteRule, Votes, VoteTest, lower_bound
+from recognizer.smoothing.voting import BLOCK, Block, KeyedVoting, Voting
+
+
+def check_settings(
+    *, sigma: float, error_alpha: float, draws: int, test: VoteTest = VoteTest.FIXED, labels: int = 2
+) -> None:
+    """Refuse settings that can't decide.
+
+    Raises:
+        InfeasibleSmoothing: sigma is not above 0, or see `VoteRule`.
+    """
+    if not 0 < sigma < np.inf:
+        raise InfeasibleSmoothing(f"sigma is {sigma}; it must be above 0")
+    VoteRule(labels=labels, draws=draws, error_alpha=error_alpha, test=test)
+
+
+@dataclass(frozen=True)
+class CertifiedRadius:
+    """The outcome of Certify on one clip."""
+
+    label: int | None
+    """Index of the certified label; None where it abstains."""
+    radius_l2: float
+    """L2 radius in raw amplitude; 0 where it abstains."""
+    p_lower: float
+    """Lower confidence bound of the label's probability under noise."""
+    draws: int
+
+
+class RandomizedSmoothing:
+    """A network smoothed by Gaussian noise of standard deviation sigma.
+
+    Predict returns the smoothed classifier's arg max, or abstains, and is wrong about that arg max with probability at
+    most error_alpha (Cohen et al., Proposition 2; sequentially, by the union bound over the two tests of `VoteRule`).
+    """
+
+    name = DefenseName.SMOOTHING
+
+    def __init__(
+        self,
+        network: Network,
+        labels: Sequence[str],
+        *,
+        sigma: float,
+        error_alpha: float = 0.001,
+        draws: int = 100,
+        test: VoteTest = VoteTest.FIXED,
+        voting: Voting | None = None,
+    ) -> None:
+        """
+        Args:
+            network: should have been trained under noise of about this sigma.
+            labels: [K].
+            sigma: raw amplitude.
+            error_alpha: RS abstains when p > error_alpha (smaller is stricter).
+            draws: N, of every clip or at most.
+            test: at fixed N, or sequential.
+            voting: where votes come from: exact ones by default.
+
+        Raises:
+            InfeasibleSmoothing: see `check_settings`.
+        """
+        check_settings(sigma=sigma, error_alpha=error_alpha, draws=draws, test=test, labels=len(labels))
+        self.network = network.eval()
+        self.labels = tuple(labels)
+        self.sigma = sigma
+        self.rule = VoteRule(labels=len(labels), draws=draws, error_alpha=error_alpha, test=test)
+        self.exact = KeyedVoting(self.network, sigma=sigma)
+        self.voting = voting or self.exact
+
+    @property
+    def error_alpha(self) -> float:
+        return self.rule.error_alpha
+
+    @property
+    def draws(self) -> int:
+        """N."""
+        return self.rule.draws
+
+    def votes(self, waveform: Tensor, *, clip_id: str, seed: int, draws: int, first: int = 0) -> Counts:
+        """Exact arg-max counts, int64 [K], over the draws `first` ... `first + draws - 1` of a clip, [samples]."""
+        ballot = self.exact.ballot(waveform[None], clip_ids=[clip_id], seed=seed)
+        counts = np.zeros(len(self.labels), dtype=np.int64)
+        end, at_once = first + draws, _rounds(1)
+        for start in range(first // BLOCK, -(-end // BLOCK), at_once):
+            blocks = [Block(0, index) for index in range(start, min(start + at_once, -(-end // BLOCK)))]
+            leaders = ballot.leaders(blocks).ravel()
+            place = np.arange(len(leaders)) + BLOCK * start
+            counts += np.bincount(leaders[(place >= first) & (place < end)], minlength=len(counts))
+        return counts
+
+    def decide(
+        self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int, deadline: float | None = None
+    ) -> list[Decision]:
+        """Predict; see `Defense.decide`. `confidence` is the leader's share of the votes.
+
+        The draws of undecided clips share the processor, and settled clips leave. A clip whose vote is not settled at
+        the deadline is accepted if the votes so far suffice (sequential test), and else an abstention.
+        """
+        if len(waveforms) != len(clip_ids):
+            raise ValueError(f"there are {len(waveforms)} waveforms and {len(clip_ids)} clip ids; one each is needed")
+        ballot = self.voting.ballot(waveforms, clip_ids=clip_ids, seed=seed)
+        votes = Votes(len(clip_ids), self.rule)
+        index = 0
+        while not votes.is_settled.all() and (deadline is None or time.perf_counter() < deadline):
+            clips = np.flatnonzero(~votes.is_settled)
+            rounds = min(_rounds(len(clips)), -(-self.draws // BLOCK) - index)
+            leaders = ballot.leaders([Block(int(c), index + r) for c in clips for r in range(rounds)])
+            votes.add(clips, leaders.reshape(len(clips), rounds * BLOCK))
+            index += rounds
+        return [
+            self._conclude(counts, float(p), is_over=bool(is_over), bank=ballot.bank)
+            for counts, p, is_over in zip(votes.counts, votes.p_values(), votes.is_settled, strict=True)
+        ]
+
+    def certify(
+        self, waveform: Tensor, *, clip_id: str, seed: int, selection_draws: int = 100, draws: int = 1000
+    ) -> CertifiedRadius:
+        """Certify one clip: n0 draws choose the label, n fresh ones bound its probability p_A.
+
+        radius = sigma * Phi^-1(p_A); abstains where the bound is below 1/2. Holds with probability 1 - error_alpha.
+
+        Args:
+            waveform: float32 [samples].
+            clip_id: keys the noise, with `seed`.
+            selection_draws: n0.
+            draws: n.
+        """
+        chosen = int(self.votes(waveform, clip_id=clip_id, seed=seed, draws=selection_draws).argmax())
+        counts = self.votes(waveform, clip_id=clip_id, seed=seed, draws=draws, first=selection_draws)
+        p_lower = lower_bound(int(counts[chosen]), draws, self.error_alpha)
+        if p_lower < 0.5:
+            return CertifiedRadius(None, 0.0, p_lower, selection_draws + draws)
+        return CertifiedRadius(chosen, self.sigma * float(norm.ppf(p_lower)), p_lower, selection_draws + draws)
+
+    def _conclude(self, counts: Counts, p: float, *, is_over: bool, bank: int | None) -> Decision:
+        total = int(counts.sum())
+        hold = None
+        if p > self.error_alpha:
+            if is_over:
+                detail = f"p = {p:.2g} > error_alpha = {self.error_alpha:g} after {total} draws"
+                hold = (Reason.SMOOTHING_TIE, detail)
+            else:
+                hold = (Reason.DEADLINE, f"the vote was not settled after {total} draws, when time was up")
+        return conclude(
+            self.labels,
+            (counts / max(total, 1)).tolist(),
+            hold=hold,
+            detail=f"p = {p:.2g} <= error_alpha = {self.error_alpha:g} after {total} draws",
+            certificate=Certificate(
+                defense=self.name,
+                sigma=self.sigma,
+                error_alpha=self.error_alpha,
+                draws=total,
+                p_value=p,
+                bank=bank,
+            ),
+        )
+
+
+def _rounds(clips: int) -> int:
+    """How many blocks of each of so many undecided clips keep every core busy; no more than that is drawn ahead."""
+    return max(1, cores() // clips)
