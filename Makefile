@@ -8,7 +8,7 @@ REAL := runs/real-speech
 BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real-speech bench-attacks bento clean
+.PHONY: help demo test lint real-speech bench-attacks bench-smoothing bento clean
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,12 @@ bench-attacks: ## Time our attacks beside torchattacks', foolbox's and ART's; SP
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --disable-pip-version-check -q -e '.[bench]'
 	$(BENCH)/bin/python -m benchmarks.attacks $(SPEECH)
+
+bench-smoothing: ## Time smoothed decisions beside Cohen's loop and ART's, on the bundle that real-speech leaves.
+	@test -f $(REAL)/bundle/bundle.json || { echo "Run make real-speech SPEECH=FOLDER first"; exit 1; }
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --disable-pip-version-check -q -e '.[bench]'
+	$(BENCH)/bin/python -m benchmarks.smoothing $(REAL)/bundle $(REAL)/manifest.csv
 
 bento: $(STAMP) ## Pack the service as a bento; its bundle is given when it is served.
 	$(BIN)/bentoml build

@@ -70,28 +70,46 @@ class NoiseBank:
         copies, time, channels = responses.shape
         return responses.reshape(copies, time // POOL, POOL, channels).transpose(1, 2).flatten(2)
 
-    def logits(self, of_clip: ClipResponses, index: int) -> Tensor:
-        """Float32 [BLOCK, K]: the clip under the noise of one block of rows."""
-        pooled = (self.responses[index] + of_clip.responses).amax(dim=1)
-        mean = of_clip.mean + self.mean[index]
-        second = of_clip.power + self.power[index] + 2 * (self.noise[index] @ of_clip.waveform) / len(of_clip.waveform)
-        deviation = (second - mean.square()).clamp_min(0).sqrt()
-        return self.network.logits(pooled.view(BLOCK, -1, self.network.width), mean, deviation)
+    def logits(self, clips: ClipResponses, clip: Sequence[int], index: Sequence[int]) -> Tensor:
+        """Clips under the noise of one block of rows each.
 
-    def of_clip(self, waveform: Tensor) -> ClipResponses:
-        """What is computed once a clip, float32 [samples]."""
-        responses = self._by_pool(self.network.responses(waveform[None]))[0]
-        return ClipResponses(waveform, responses, waveform.mean(), waveform.square().mean())
+        Args:
+            clips: see `of_clips`.
+            clip: [blocks] places in them.
+            index: [blocks] which rows.
+
+        Returns:
+            float32 [blocks, BLOCK, K].
+        """
+        pooled = (_of(self.responses, index) + _of(clips.responses, clip).unsqueeze(1)).amax(dim=2)
+        noise, waveforms = _of(self.noise, index), _of(clips.waveforms, clip)
+        mean = _of(clips.mean, clip).unsqueeze(1) + _of(self.mean, index)
+        product = (noise @ waveforms.unsqueeze(2)).squeeze(2) / waveforms.shape[1]
+        second = _of(clips.power, clip).unsqueeze(1) + _of(self.power, index) + 2 * product
+        deviation = (second - mean.square()).clamp_min(0).sqrt()
+        copies = pooled.view(len(index) * BLOCK, -1, self.network.width)
+        return self.network.logits(copies, mean.flatten(), deviation.flatten()).view(len(index), BLOCK, -1)
+
+    def of_clips(self, waveforms: Tensor) -> ClipResponses:
+        """What is computed once a clip, float32 [clips, samples]."""
+        responses = self._by_pool(self.network.responses(waveforms))
+        return ClipResponses(waveforms, responses, waveforms.mean(dim=1), waveforms.square().mean(dim=1))
 
 
 @dataclass(frozen=True)
 class ClipResponses:
-    """A clip, [samples], its first layer's responses, [POOL, time * channels], and its first two moments."""
+    """Clips, float32 [clips, samples], their first layer's responses, [clips, POOL, time * channels], and their two
+    first moments, [clips]."""
 
-    waveform: Tensor
+    waveforms: Tensor
     responses: Tensor
     mean: Tensor
     power: Tensor
+
+
+def _of(table: Tensor, places: Sequence[int]) -> Tensor:
+    """Rows of a table; a single one is not copied, for a block of responses is two megabytes."""
+    return table[places[0]].unsqueeze(0) if len(places) == 1 else table[list(places)]
 
 
 class BankVoting:
@@ -132,7 +150,7 @@ class _BankBallot:
         self._bank, self._keyed = bank, keyed
         self._first = [first_block(seed, clip_id, bank.blocks) for clip_id in clip_ids]
         with torch.inference_mode():
-            self._clips = [bank.of_clip(waveform) for waveform in waveforms]
+            self._clips = bank.of_clips(waveforms)
 
     @property
     def bank(self) -> int:
@@ -148,10 +166,9 @@ class _BankBallot:
         return out
 
     def _leaders(self, blocks: Sequence[Block]) -> Tensor:
-        rows = [
-            self._bank.logits(self._clips[b.clip], (self._first[b.clip] + b.index) % self._bank.blocks) for b in blocks
-        ]
-        return finite(torch.stack(rows)).argmax(dim=2)
+        clips = [block.clip for block in blocks]
+        rows = [(self._first[block.clip] + block.index) % self._bank.blocks for block in blocks]
+        return finite(self._bank.logits(self._clips, clips, rows)).argmax(dim=2)
 
 
 def first_block(seed: int, clip_id: str, blocks: int) -> int:

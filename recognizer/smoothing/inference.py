@@ -14,11 +14,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, conv2d, max_pool2d
+from torch.nn.functional import conv2d, max_pool2d
 
 from recognizer.network import KERNEL, M5, POOL, SILENT
-
-_NARROW = 64  # channels below which a convolution of the first layer is faster than a product of matrices
 
 
 class FoldedM5:
@@ -67,9 +65,6 @@ class FoldedM5:
         """W f(y), [copies, time, channels], of waveforms, float32 [copies, samples]; whole pools only."""
         time = POOL * self.frames_pooled(waveforms.shape[1])
         heard = waveforms.to(self.precision)
-        if self.width < _NARROW and self.precision == torch.float32:
-            used = heard[:, None, : (time - 1) * self.stride + KERNEL]
-            return conv1d(used, self._frames[:, None], stride=self.stride).transpose(1, 2)
         return heard.unfold(1, KERNEL, self.stride)[:, :time] @ self._frames.T
 
     def logits(self, pooled: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -93,8 +88,7 @@ class FoldedM5:
 
 def _pool(responses: Tensor) -> Tensor:
     """The largest of each pool, [copies, time / 4, channels]."""
-    image = responses.transpose(1, 2).unsqueeze(2)
-    return max_pool2d(image, (1, POOL)).squeeze(2).transpose(1, 2)
+    return responses.unflatten(1, (-1, POOL)).amax(dim=2)
 
 
 def _fold(weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

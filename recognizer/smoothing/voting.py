@@ -93,11 +93,16 @@ class _KeyedBallot:
         return compute(self._leaders, blocks, self._voting.device)
 
     def _leaders(self, blocks: Sequence[Block]) -> Tensor:
-        samples = self._waveforms.shape[1]
-        drawn = [noise(self._seed, self._clip_ids[b.clip], BLOCK * b.index, BLOCK, samples) for b in blocks]
-        heard = torch.stack(drawn).to(self._voting.device).mul_(self._voting.sigma)
+        device = self._voting.device
+        # on the processor this is one core's work already
+        drawn = [self._noise(b) for b in blocks] if device.type == "cpu" else over_cores(self._noise, blocks)
+        heard = torch.stack(drawn).to(device).mul_(self._voting.sigma)
         heard += self._waveforms[[b.clip for b in blocks], None]
         return finite(self._voting.logits(heard.flatten(0, 1))).argmax(dim=1).view(len(blocks), BLOCK)
+
+    def _noise(self, block: Block) -> Tensor:
+        samples = self._waveforms.shape[1]
+        return noise(self._seed, self._clip_ids[block.clip], BLOCK * block.index, BLOCK, samples)
 
 
 def compute(work: Callable[[Sequence[Block]], Tensor], blocks: Sequence[Block], device: torch.device) -> Leaders:

@@ -79,9 +79,20 @@ def test_its_logits_are_the_networks_to_float32(small: M5, clips: Tensor, voting
     bank = voting.bank
     with torch.inference_mode():
         for clip in (clips[0], clips[1] * 5 - 0.5, torch.zeros(SAMPLES)):
-            got = bank.logits(bank.of_clip(clip), 2)
+            (got,) = bank.logits(bank.of_clips(clip[None]), [0], [2])
             expected = small(clip + SIGMA * bank_noise(7, 2, SAMPLES))
             torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
+
+
+def test_many_blocks_at_once_are_what_they_are_one_by_one(clips: Tensor, voting: BankVoting) -> None:
+    """As an accelerator computes them."""
+    bank = voting.bank
+    with torch.inference_mode():
+        heard = bank.of_clips(clips)
+        together = bank.logits(heard, [0, 3, 3, 1], [2, 0, 2, 3])
+        for one, clip, index in zip(together, [0, 3, 3, 1], [2, 0, 2, 3], strict=True):
+            (alone,) = bank.logits(heard, [clip], [index])
+            torch.testing.assert_close(one, alone, rtol=1e-3, atol=1e-3 * float(alone.std()))
 
 
 def test_no_row_is_used_twice_in_a_vote(voting: BankVoting) -> None:
