@@ -88,7 +88,8 @@ class FoldedM5:
 
 def _pool(responses: Tensor) -> Tensor:
     """The largest of each pool, [copies, time / 4, channels]."""
-    return responses.unflatten(1, (-1, POOL)).amax(dim=2)
+    copies, time, channels = responses.shape
+    return responses.reshape(copies, time // POOL, POOL, channels).amax(dim=2)
 
 
 def _fold(weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
