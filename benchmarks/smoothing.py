@@ -31,8 +31,9 @@ from recognizer.bundle import AudioSpec, load_bundle, read_manifest
 from recognizer.decision import Decision
 from recognizer.defense import DefenseName
 from recognizer.manifest import load_manifest
+from recognizer.mode import Mode
 from recognizer.network import M5, architecture
-from recognizer.smoothing import Mode, RandomizedSmoothing, VoteTest, voting_of
+from recognizer.smoothing import RandomizedSmoothing, VoteTest, voting_of
 from training.dataset import ClipSet, load_clips
 
 ERROR_ALPHA = 0.001

@@ -39,7 +39,7 @@ _COMMAND_BODY: dict[str, Any] = {
                     "properties": {
                         "audio": {"type": "string", "format": "binary", "description": "WAV or FLAC"},
                         "speaker": {"type": "string", "description": "id in the register"},
-                        "defense": {"type": "string", "description": "one that the bundle has"},
+                        "defense": {"type": "string", "description": "one that the bundle allows"},
                     },
                 }
             },
@@ -78,7 +78,7 @@ def create_app() -> FastAPI:
     async def decide_command(
         request: Request,
         speaker: Annotated[str | None, Query(max_length=64)] = None,
-        defense: Annotated[str | None, Query(max_length=32)] = None,
+        defense: Annotated[str | None, Query(max_length=128)] = None,
     ) -> CommandResponse:
         """Decide on one spoken command: 200 for an acceptance and for an abstention."""
         arrived = time.perf_counter()

@@ -24,6 +24,8 @@ from recognizer.recognizer import Recognizer, UnknownDefense
 
 T = TypeVar("T")
 
+_DECIDING = 0.9  # of the deadline; the rest is for storing and answering
+
 
 @dataclass
 class _Clock:
@@ -192,7 +194,13 @@ class Gateway:
             begun = clock.measure("queue", queued)
             if clock.total > self._deadline:
                 return None
-            (decision,) = self.recognizer.decide([clip], clip_ids=[request_id], seed=seed, defense=defense)
+            (decision,) = self.recognizer.decide(
+                [clip],
+                clip_ids=[request_id],
+                seed=seed,
+                defense=defense,
+                deadline=clock.started + _DECIDING * self._deadline,
+            )
             clock.measure("decide", begun)
             return decision
 

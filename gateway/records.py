@@ -27,7 +27,7 @@ DECISIONS = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("reason", sa.String(24), nullable=False),
     sa.Column("command", sa.String(64)),
-    sa.Column("defense", sa.String(24), nullable=False),
+    sa.Column("defense", sa.String(128), nullable=False),
     sa.Column("confidence", sa.Float),
     sa.Column("p_value", sa.Float),
     sa.Column("draws", sa.Integer),

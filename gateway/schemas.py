@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitoring.counters import LabelResult
-from recognizer.decision import Certificate, Decision, Reason
+from recognizer.decision import Certificate, Decision, Part, Reason
 
 
 class _Wire(BaseModel):
@@ -21,7 +21,7 @@ class CandidateBody(_Wire):
 
 
 class CertificateBody(_Wire):
-    defense: str
+    defense: str = Field(description="its steps; after a purifier all that stands here is about the purified clip")
     sigma: float | None = Field(default=None, description="standard deviation of the noise, raw amplitude")
     error_alpha: float | None = None
     draws: int | None = None
@@ -31,7 +31,38 @@ class CertificateBody(_Wire):
 
     @classmethod
     def of(cls, certificate: Certificate) -> CertificateBody:
-        return cls(**certificate.__dict__)
+        return cls(**{name: getattr(certificate, name) for name in cls.model_fields})
+
+
+class PartBody(_Wire):
+    """What one part of a combined defense made of the clip; it never carries a command of its own."""
+
+    defense: str
+    reason: Reason
+    detail: str
+    confidence: float | None
+    top: list[CandidateBody]
+    certificate: CertificateBody | None
+
+    @classmethod
+    def of(cls, part: Part) -> PartBody:
+        decision = part.decision
+        return cls(
+            defense=part.defense,
+            reason=decision.reason,
+            detail=decision.detail,
+            confidence=decision.confidence,
+            top=candidates_of(decision),
+            certificate=certificate_of(decision),
+        )
+
+
+def candidates_of(decision: Decision) -> list[CandidateBody]:
+    return [CandidateBody(command=c.command, share=c.share) for c in decision.top]
+
+
+def certificate_of(decision: Decision) -> CertificateBody | None:
+    return CertificateBody.of(decision.certificate) if decision.certificate else None
 
 
 class ModelBody(_Wire):
@@ -55,6 +86,9 @@ class CommandResponse(_Wire):
     confidence: float | None
     top: list[CandidateBody]
     certificate: CertificateBody | None
+    parts: list[PartBody] = Field(
+        default=[], description="of a combined defense, those that ran; certificate is that of the one that settled it"
+    )
     safe_action: Literal["hold"] = Field(
         default="hold", description="what to do unless this is a fresh acceptance: start no new motion"
     )
@@ -89,8 +123,9 @@ class CommandResponse(_Wire):
             reason=decision.reason,
             detail=decision.detail,
             confidence=decision.confidence,
-            top=[CandidateBody(command=c.command, share=c.share) for c in decision.top],
-            certificate=CertificateBody.of(decision.certificate) if decision.certificate else None,
+            top=candidates_of(decision),
+            certificate=certificate_of(decision),
+            parts=[PartBody.of(part) for part in decision.parts],
             model=model,
             audio=audio,
             received_at=received_at,

@@ -18,8 +18,8 @@ from gateway.speakers import Register, load_register
 from monitoring.counters import Counters
 from monitoring.live import LiveMonitor
 from recognizer.bundle import load_bundle
+from recognizer.mode import Mode
 from recognizer.recognizer import Recognizer
-from recognizer.smoothing import Mode
 
 RECORDS_FILE = "records.sqlite3"
 

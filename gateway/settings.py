@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recognizer.audio import MAX_BYTES
-from recognizer.smoothing import Mode
+from recognizer.mode import Mode
 
 
 class SettingsError(ValueError):

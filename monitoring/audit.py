@@ -1,7 +1,8 @@
 """An audit: every defense of a recogniser over a labelled manifest, and whom each of them turns away.
 
 Clips of commands carry accuracy, rejection and AUC_FPR; clips of `unknown` (no command) carry false acceptance. Clips
-that could not be heard are counted as bad input and say nothing of a defense.
+that could not be heard are counted as bad input and say nothing of a defense. Of a combined defense AUC_FPR is each
+part's own, of all clips: load the bundle in exact mode, which asks every part.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitoring.parity import SpeakerTable, Verdict, gap, group_means
-from monitoring.scores import rejection_score
+from monitoring.scores import part_scores, rejection_score
 from recognizer.audio import AudioError, Clip, read_clip
 from recognizer.decision import UNKNOWN, Decision, Outcome
-from recognizer.defense import DefenseName
-from recognizer.manifest import Manifest, ManifestError
+from recognizer.manifest import SOUND, Manifest, ManifestError
 from recognizer.progress import OnProgress, Stage, silent
 from recognizer.recognizer import Recognizer
 
@@ -31,6 +31,7 @@ Metric = Literal["auc_fpr", "rejection", "accuracy"]
 METRICS: tuple[Metric, ...] = ("auc_fpr", "rejection", "accuracy")
 _BATCH = 64  # clips decoded and decided together
 _SHOWN = 5  # speakers that an error names
+_PART = "score_"  # of an outcomes' column: the score of the part that is named after it
 
 
 class _Model(BaseModel):
@@ -65,6 +66,13 @@ class FalseAcceptance(_Model):
     accepted: int
 
 
+class PartScore(_Model):
+    """AUC_FPR of one part of a combined defense, by itself."""
+
+    part: str
+    auc_fpr: Estimate
+
+
 class GroupResult(_Model):
     """One group under one defense."""
 
@@ -76,7 +84,9 @@ class GroupResult(_Model):
     rejection: Estimate
     """Abstained, of all clips: the false rejections."""
     auc_fpr: Estimate | None
-    """Eq. 2; null for a recogniser without a rejection defense."""
+    """Eq. 2; null for a defense that rejects nothing, and for a combined one."""
+    parts: tuple[PartScore, ...] = ()
+    """Eq. 2 of each part of a combined defense."""
     not_commands: FalseAcceptance | None
     """Over this group's clips of no command, which no other figure counts; null where it has none."""
 
@@ -85,6 +95,8 @@ class GapResult(_Model):
     """The gap of one metric over the groups of one attribute."""
 
     metric: Metric
+    part: str | None = None
+    """Of a combined defense, the part that AUC_FPR is of."""
     value: float | None
     """max - min over all declared groups ("parity" in the paper; low is good)."""
     compared: tuple[str, ...]
@@ -118,9 +130,12 @@ class Unheard(_Model):
 class DefenseResult(_Model):
     """One defense over the whole manifest."""
 
-    defense: DefenseName
+    defense: str
+    """See `recognizer.steps`."""
     overall: GroupResult
     attributes: tuple[AttributeResult, ...]
+    sounds: dict[str, FalseAcceptance] = {}
+    """What a clip of no command is (a word, `babble`, ...) -> how many were accepted; where the manifest says it."""
 
 
 class AuditReport(_Model):
@@ -140,17 +155,26 @@ class AuditReport(_Model):
     unheard: tuple[Unheard, ...]
 
 
+class _Figure(NamedTuple):
+    """A metric, and of a combined defense's AUC_FPR the part that it is of."""
+
+    metric: Metric
+    part: str | None = None
+
+
 def decide_all(
     recognizer: Recognizer,
     manifest: Manifest,
     *,
-    defenses: Sequence[DefenseName],
+    defenses: Sequence[str],
     seed: int,
     on_progress: OnProgress = silent,
 ) -> tuple[pd.DataFrame, tuple[Unheard, ...]]:
-    """One row a clip and defense: `clip, speaker, command, defense, outcome, reason, said, correct, score`, attributes.
+    """One row a clip and defense: `clip, speaker, command, sound, defense, outcome, reason, said, correct, score`,
+    attributes.
 
     `correct` is an acceptance of the right command; `score` is the clip's part of AUC_FPR, NaN where there is none.
+    Combined defenses have one in a column for each part instead, such as `score_smoothing`.
     """
     rows: list[dict[str, object]] = []
     unheard: list[Unheard] = []
@@ -173,14 +197,14 @@ def run_audit(
     *,
     source: str,
     settings: AuditSettings | None = None,
-    defenses: Sequence[DefenseName] | None = None,
+    defenses: Sequence[str] | None = None,
     on_progress: OnProgress = silent,
 ) -> tuple[AuditReport, pd.DataFrame]:
     """Decide every clip with every defense, and compare the groups.
 
     Args:
         source: the manifest's name, for the report.
-        defenses: those to audit; all that the recogniser has by default.
+        defenses: names of those to audit; all that the recogniser has by default.
 
     Returns:
         The report, and the outcomes as `decide_all` gives them.
@@ -188,6 +212,7 @@ def run_audit(
     Raises:
         ManifestError: a command that the recogniser does not know, a speaker in two groups of one attribute, no clip
             of a command, or none that can be heard.
+        UnknownDefense: the recogniser has no such defense.
     """
     settings = settings or AuditSettings()
     strange = sorted(set(manifest.commands) - set(recognizer.labels))
@@ -197,7 +222,7 @@ def run_audit(
             f"Label words that are no command {UNKNOWN!r}"
         )
     _refuse_speakers_in_two_groups(manifest)
-    chosen = tuple(defenses) if defenses else tuple(recognizer.defenses)
+    chosen = tuple(recognizer.defense(d).name for d in defenses or recognizer.defenses)
     outcomes, unheard = decide_all(recognizer, manifest, defenses=chosen, seed=settings.seed, on_progress=on_progress)
     if (outcomes["command"] == UNKNOWN).all():
         raise ManifestError("the manifest holds no clip of a command that can be heard; false rejections need some")
@@ -246,30 +271,39 @@ def _hear(
     return heard, clips
 
 
-def _outcome(
-    row: dict[str, object], decision: Decision, defense: DefenseName, attributes: Sequence[str]
-) -> dict[str, object]:
+def _outcome(row: dict[str, object], decision: Decision, defense: str, attributes: Sequence[str]) -> dict[str, object]:
     score = rejection_score(decision)
     return {
         **{key: row[key] for key in ("clip", "speaker", "command", *attributes)},
+        SOUND: row.get(SOUND, ""),
         "defense": str(defense),
         "outcome": str(decision.outcome),
         "reason": str(decision.reason),
         "said": decision.command or "",
         "correct": decision.command == row["command"],
         "score": math.nan if score is None else score,
+        **{f"{_PART}{part}": value for part, value in part_scores(decision).items()},
     }
 
 
 def _defense_result(
-    outcomes: pd.DataFrame, defense: DefenseName, attributes: Sequence[str], settings: AuditSettings
+    outcomes: pd.DataFrame, defense: str, attributes: Sequence[str], settings: AuditSettings
 ) -> DefenseResult:
     (overall,) = _group_results(outcomes, pd.Series("all", index=outcomes.index), settings)
     return DefenseResult(
         defense=defense,
         overall=overall,
         attributes=tuple(_attribute_result(outcomes, a, settings) for a in attributes),
+        sounds=_false_acceptances(outcomes[outcomes["command"] == UNKNOWN]),
     )
+
+
+def _false_acceptances(others: pd.DataFrame) -> dict[str, FalseAcceptance]:
+    """By what the clips are, of those of which the manifest says it."""
+    is_accepted = (others["outcome"] == Outcome.ACCEPTED).groupby(others[SOUND])
+    return {
+        str(sound): FalseAcceptance(clips=len(part), accepted=int(part.sum())) for sound, part in is_accepted if sound
+    }
 
 
 def _attribute_result(outcomes: pd.DataFrame, attribute: str, settings: AuditSettings) -> AttributeResult:
@@ -277,24 +311,28 @@ def _attribute_result(outcomes: pd.DataFrame, attribute: str, settings: AuditSet
     return AttributeResult(
         attribute=attribute,
         groups=_group_results(outcomes, groups, settings),
-        gaps=tuple(_gap_result(m, t, settings) for m, t in _tables(outcomes, groups).items()),
+        gaps=tuple(_gap_result(f, t, settings) for f, t in _tables(outcomes, groups).items()),
     )
 
 
-def _tables(outcomes: pd.DataFrame, groups: pd.Series[str]) -> dict[Metric, SpeakerTable]:
-    """The speaker table, over clips of commands, of each metric that this defense has."""
+def _tables(outcomes: pd.DataFrame, groups: pd.Series[str]) -> dict[_Figure, SpeakerTable]:
+    """The speaker table, over clips of commands, of each figure that this defense has."""
     is_command = outcomes["command"] != UNKNOWN
     commands, groups = outcomes[is_command], groups[is_command]
-    scores: dict[Metric, npt.NDArray[np.float64]] = {
-        "auc_fpr": np.asarray(commands["score"], dtype=np.float64),
-        "rejection": np.asarray(commands["outcome"] == Outcome.REJECTED, dtype=np.float64),
-        "accuracy": np.asarray(commands["correct"], dtype=np.float64),
+    scores: dict[_Figure, npt.NDArray[np.float64]] = {
+        _Figure("auc_fpr"): np.asarray(commands["score"], dtype=np.float64),
+        **{
+            _Figure("auc_fpr", part): np.asarray(commands[f"{_PART}{part}"], dtype=np.float64)
+            for part in (c.removeprefix(_PART) for c in map(str, commands.columns) if c.startswith(_PART))
+        },
+        _Figure("rejection"): np.asarray(commands["outcome"] == Outcome.REJECTED, dtype=np.float64),
+        _Figure("accuracy"): np.asarray(commands["correct"], dtype=np.float64),
     }
     return {
-        metric: SpeakerTable.from_clips(
+        figure: SpeakerTable.from_clips(
             speaker=commands["speaker"].to_numpy(dtype=str), group=groups.to_numpy(dtype=str), score=score
         )
-        for metric, score in scores.items()
+        for figure, score in scores.items()
         if not np.isnan(score).any()
     }
 
@@ -302,14 +340,14 @@ def _tables(outcomes: pd.DataFrame, groups: pd.Series[str]) -> dict[Metric, Spea
 def _group_results(outcomes: pd.DataFrame, groups: pd.Series[str], settings: AuditSettings) -> tuple[GroupResult, ...]:
     """A result for every group that has clips of commands."""
     means = {
-        metric: {m.group: m for m in group_means(table, confidence=settings.confidence)}
-        for metric, table in _tables(outcomes, groups).items()
+        figure: {m.group: m for m in group_means(table, confidence=settings.confidence)}
+        for figure, table in _tables(outcomes, groups).items()
     }
     is_other = outcomes["command"] == UNKNOWN
     is_accepted = outcomes["outcome"] == Outcome.ACCEPTED
 
-    def estimate(metric: Metric, group: str) -> Estimate:
-        mean = means[metric][group]
+    def estimate(figure: _Figure, group: str) -> Estimate:
+        mean = means[figure][group]
         return Estimate(mean=mean.mean, lower=_finite(mean.lower), upper=_finite(mean.upper))
 
     def false_acceptance(group: str) -> FalseAcceptance | None:
@@ -321,16 +359,17 @@ def _group_results(outcomes: pd.DataFrame, groups: pd.Series[str], settings: Aud
             group=group,
             speakers=mean.speakers,
             clips=mean.clips,
-            accuracy=estimate("accuracy", group),
-            rejection=estimate("rejection", group),
-            auc_fpr=estimate("auc_fpr", group) if "auc_fpr" in means else None,
+            accuracy=estimate(_Figure("accuracy"), group),
+            rejection=estimate(_Figure("rejection"), group),
+            auc_fpr=estimate(_Figure("auc_fpr"), group) if _Figure("auc_fpr") in means else None,
+            parts=tuple(PartScore(part=f.part, auc_fpr=estimate(f, group)) for f in means if f.part is not None),
             not_commands=false_acceptance(group),
         )
-        for group, mean in means["accuracy"].items()
+        for group, mean in means[_Figure("accuracy")].items()
     )
 
 
-def _gap_result(metric: Metric, table: SpeakerTable, settings: AuditSettings) -> GapResult:
+def _gap_result(figure: _Figure, table: SpeakerTable, settings: AuditSettings) -> GapResult:
     found = gap(
         table,
         tolerance=settings.tolerance,
@@ -340,7 +379,8 @@ def _gap_result(metric: Metric, table: SpeakerTable, settings: AuditSettings) ->
         seed=settings.seed,
     )
     return GapResult(
-        metric=metric,
+        metric=figure.metric,
+        part=figure.part,
         value=_finite(found.value),
         compared=found.compared,
         value_compared=_finite(found.value_compared),

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from monitoring.scores import scored_live
 from recognizer.decision import OUTCOME_OF, Outcome, Reason
 from recognizer.groups import Vocabulary, all_groups
 
@@ -46,6 +47,7 @@ class Counters:
     ) -> None:
         """
         Args:
+            defenses: names, see `recognizer.steps`.
             model: the bundle's short version.
             version: the whole one.
         """
@@ -65,14 +67,14 @@ class Counters:
         )
         self.rejection_score = Histogram(
             "evenvoice_rejection_score",
-            "Rejection score of a command; sum / count is the live AUC_FPR.",
+            "Rejection score of a command; sum / count is the live AUC_FPR. Of a combined defense, its first part's.",
             group,
             buckets=SCORE_BUCKETS,
             registry=registry,
         )
         self.smoothing_draws = Histogram(
             "evenvoice_smoothing_draws",
-            "Draws that randomized smoothing took for a command.",
+            "Draws that randomized smoothing took for a command, where it ran.",
             ("attribute", "group", "model"),
             buckets=DRAWS_BUCKETS,
             registry=registry,
@@ -116,7 +118,7 @@ class Counters:
                 self.smoothing_draws.labels(attribute, group, self.model)
                 for defense in defenses:
                     labels = (attribute, group, defense, self.model)
-                    self.rejection_score.labels(*labels)
+                    self.rejection_score.labels(attribute, group, scored_live(defense), self.model)
                     for outcome in Outcome:
                         self.group_commands.labels(*labels, outcome)
                     for result in get_args(LabelResult):

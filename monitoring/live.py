@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 from monitoring.counters import Counters, LabelResult, Refusal
 from monitoring.release import ReleaseGate
-from monitoring.scores import rejection_score
-from recognizer.decision import UNKNOWN, Decision, Outcome
-
-OF_DEFENSE = (Outcome.ACCEPTED, Outcome.REJECTED)
-"""The outcomes that say something of a defense."""
+from monitoring.scores import live_score, scored_live
+from recognizer.decision import OF_DEFENSE, UNKNOWN, Decision, Outcome
 
 Lot = tuple[str, str, str, bool]
 """What is released together: attribute, group, defense, and whether the commands have no speaker."""
@@ -73,13 +70,7 @@ class LiveMonitor:
             speaker: pseudonym; commands without one count as a speaker each, in lots of their own.
         """
         self._counters.commands.labels(decision.outcome, decision.reason).inc()
-        certificate = decision.certificate
-        seen = Decided(
-            defense,
-            decision.outcome,
-            score=rejection_score(decision) if decision.outcome in OF_DEFENSE else None,
-            draws=certificate.draws if certificate else None,
-        )
+        seen = Decided(defense, decision.outcome, score=live_score(decision), draws=_draws(decision))
         for attribute, group in groups.items():
             lot, who = _lot(attribute, group, defense, speaker)
             for released in self._decisions.offer(lot, seen, speaker=who):
@@ -107,9 +98,16 @@ class LiveMonitor:
         counters, labels = self._counters, (attribute, group, seen.defense, self._counters.model)
         counters.group_commands.labels(*labels, seen.outcome).inc()
         if seen.score is not None:
-            counters.rejection_score.labels(*labels).observe(seen.score)
+            scored = (attribute, group, scored_live(seen.defense), counters.model)
+            counters.rejection_score.labels(*scored).observe(seen.score)
         if seen.draws is not None:
             counters.smoothing_draws.labels(attribute, group, counters.model).observe(seen.draws)
+
+
+def _draws(decision: Decision) -> int | None:
+    """Of the randomized smoothing that ran, alone or as a part; None where none did."""
+    ran = [part.decision.certificate for part in decision.parts] or [decision.certificate]
+    return next((c.draws for c in ran if c is not None and c.draws is not None), None)
 
 
 def _lot(attribute: str, group: str, defense: str, speaker: str | None) -> tuple[Lot, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -20,13 +20,21 @@ from monitoring.audit import (
 )
 from monitoring.parity import POWER
 from recognizer.defense import DefenseName
+from recognizer.steps import steps_of
 
-SHORT = {DefenseName.NONE: "none", DefenseName.NEURAL_REJECTION: "NR", DefenseName.SMOOTHING: "RS"}
+SHORT: dict[str, str] = {DefenseName.NONE: "none", DefenseName.NEURAL_REJECTION: "NR", DefenseName.SMOOTHING: "RS"}
+_ABREAST = len(SHORT)  # results that fit beside each other in 80 columns
 _METRIC_WORDS: dict[Metric, str] = {
     "auc_fpr": "AUC_FPR",
     "rejection": "false rejections",
     "accuracy": "accuracy",
 }
+
+
+def short(defense: str) -> str:
+    """A defense's name with its rejectors shortened, such as `opus.NR.RS`; a single one's is that of SHORT."""
+    steps = steps_of(defense)
+    return ".".join((*steps.purifiers, *(SHORT[r] for r in steps.rejectors))) or SHORT[DefenseName.NONE]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,35 @@ class Grid:
 
 
 def overview(report: AuditReport) -> Iterator[Grid]:
-    """The tables without the groups' intervals, the defenses side by side in each cell."""
+    """The tables without the groups' intervals; single defenses side by side in each cell, others in rows."""
+    if all(result.defense in SHORT for result in report.defenses):
+        yield from _abreast(report)
+    else:
+        yield from _stacked(report)
+
+
+def _stacked(report: AuditReport) -> Iterator[Grid]:
+    """A row for every group and defense, and the gaps of a few defenses at a time."""
+    figures = ("speakers", "rejected,\n%", "correct,\n%", "AUC_FPR", "others,\n%")
+
+    def row(group: GroupResult) -> tuple[str, ...]:
+        rejected, correct = _percent(group.rejection.mean), _percent(group.accuracy.mean)
+        return (str(group.speakers), rejected, correct, _scores(group, digits=3), _accepted_share(group.not_commands))
+
+    everyone = tuple((short(r.defense), *row(r.overall)) for r in report.defenses)
+    yield Grid("Commands", ("", *figures), everyone)
+    for number, attribute in enumerate(report.defenses[0].attributes):
+        rows = tuple(
+            (f"{groups[0].group}, {short(result.defense)}", *row(group))
+            for groups in zip(*(r.attributes[number].groups for r in report.defenses), strict=True)
+            for result, group in zip(report.defenses, groups, strict=True)
+        )
+        yield Grid(f"By {attribute.attribute}", (attribute.attribute, *figures), rows)
+    for start in range(0, len(report.defenses), _ABREAST):
+        yield _gap_overview(report.defenses[start : start + _ABREAST])
+
+
+def _abreast(report: AuditReport) -> Iterator[Grid]:
     results = report.defenses
     scored = [r for r in results if r.overall.auc_fpr is not None]
     has_others = results[0].overall.not_commands is not None
@@ -87,7 +123,7 @@ def overview(report: AuditReport) -> Iterator[Grid]:
 
             rows.append(row(find))
         yield Grid(f"By {attribute.attribute}", (attribute.attribute, *columns), tuple(rows))
-    yield _gap_overview(report)
+    yield _gap_overview(report.defenses)
 
 
 def to_markdown(report: AuditReport) -> str:
@@ -112,22 +148,26 @@ def to_markdown(report: AuditReport) -> str:
 
 def _full(report: AuditReport) -> Iterator[Grid]:
     figures = ("speakers", "clips", "accuracy", "false rejections", "AUC_FPR", "others accepted")
-    everyone = tuple((str(result.defense), *_figures(result.overall)) for result in report.defenses)
+    everyone = tuple((result.defense, *_figures(result.overall)) for result in report.defenses)
     yield Grid("All speakers", ("defense", *figures), everyone)
     for number, attribute in enumerate(report.defenses[0].attributes):
         rows = [
-            (group.group, str(result.defense), *_figures(group))
+            (group.group, result.defense, *_figures(group))
             for result in report.defenses
             for group in result.attributes[number].groups
         ]
         rows.sort(key=lambda row: row[0])
         yield Grid(f"By {attribute.attribute}", ("group", "defense", *figures), tuple(rows))
+    if sounds := report.defenses[0].sounds:
+        accepted = tuple((sound, *(_accepted(r.sounds.get(sound)) for r in report.defenses)) for sound in sounds)
+        columns = ("what it is", *(result.defense for result in report.defenses))
+        yield Grid("Sounds that are no command, and were accepted", columns, accepted)
     yield _gaps(report)
 
 
 def _gaps(report: AuditReport) -> Grid:
     rows = [
-        (f"{attribute.attribute}: {_METRIC_WORDS[gap.metric]}", str(result.defense), *_gap(gap))
+        (f"{attribute.attribute}: {_words(gap.metric, gap.part)}", result.defense, *_gap(gap))
         for result in report.defenses
         for attribute in result.attributes
         for gap in attribute.gaps
@@ -138,17 +178,26 @@ def _gaps(report: AuditReport) -> Grid:
     return Grid("Gaps between groups", columns, tuple(rows))
 
 
-def _gap_overview(report: AuditReport) -> Grid:
-    found = {(a.attribute, g.metric, r.defense): g for r in report.defenses for a in r.attributes for g in a.gaps}
+def _gap_overview(results: Sequence[DefenseResult]) -> Grid:
+    found = {(a.attribute, g.metric, g.part, r.defense): g for r in results for a in r.attributes for g in a.gaps}
+    parts = dict.fromkeys(p.part for r in results for p in r.overall.parts)
+    has_single = not parts or any(r.overall.auc_fpr is not None for r in results)
+    of_score: list[str | None] = [*([None] if has_single else []), *parts]
+    figures = [(m, part) for m in METRICS for part in (of_score if m == "auc_fpr" else [None])]
     rows = tuple(
         (
-            f"{attribute.attribute}: {_METRIC_WORDS[metric]}",
-            *(_verdict(found.get((attribute.attribute, metric, r.defense))) for r in report.defenses),
+            f"{attribute.attribute}: {_words(metric, part, shorten=True)}",
+            *(_verdict(found.get((attribute.attribute, metric, part, r.defense))) for r in results),
         )
-        for attribute in report.defenses[0].attributes
-        for metric in METRICS
+        for attribute in results[0].attributes
+        for metric, part in figures
     )
-    return Grid("Gaps between groups", ("gap of", *(SHORT[r.defense] for r in report.defenses)), rows)
+    return Grid("Gaps between groups", ("gap of", *(short(r.defense) for r in results)), rows)
+
+
+def _words(metric: Metric, part: str | None, *, shorten: bool = False) -> str:
+    of_part = "" if part is None else f" of {short(part) if shorten else part}"
+    return f"{_METRIC_WORDS[metric]}{of_part}"
 
 
 def _verdict(gap: GapResult | None) -> str:
@@ -172,7 +221,7 @@ def _figures(group: GroupResult) -> tuple[str, ...]:
         str(group.clips),
         _estimate(group.accuracy),
         _estimate(group.rejection),
-        _score(group),
+        _scores(group),
         _accepted(group.not_commands),
     )
 
@@ -185,8 +234,15 @@ def _accepted_share(others: FalseAcceptance | None) -> str:
     return "-" if others is None else f"{100 * others.accepted / others.clips:.0f}"
 
 
-def _score(group: GroupResult, *, digits: int = 4) -> str:
+def _score(group: GroupResult, *, digits: int) -> str:
     return "-" if group.auc_fpr is None else f"{group.auc_fpr.mean:.{digits}f}"
+
+
+def _scores(group: GroupResult, *, digits: int = 4) -> str:
+    """AUC_FPR, of a combined defense with each part's name."""
+    if group.parts:
+        return " ".join(f"{short(p.part)} {p.auc_fpr.mean:.{digits}f}" for p in group.parts)
+    return _score(group, digits=digits)
 
 
 def _estimate(value: Estimate) -> str:

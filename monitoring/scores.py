@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recognizer.decision import Decision
+from recognizer.decision import OF_DEFENSE, Decision
+from recognizer.steps import steps_of
 
 ALPHA_STEP = 0.001
 """Spacing of eq. 2's alpha grid, and its first point."""
@@ -56,11 +57,12 @@ def auc_fpr_neural_rejection(confidence: ArrayLike) -> NDArray[np.float64]:
     """Eq. 2 for neural rejection, which rejects a clip iff confidence < alpha: 1 - confidence.
 
     Args:
-        confidence: float [clips], the top calibrated probability, in [0, 1].
+        confidence: float [clips], the top calibrated probability, or the top margin cut to [0, 1].
 
     Returns:
         float64 [clips], in [0, 1]; within half a grid step of the trapezoid over
-        alpha = 0.001, 0.002, ..., 1.000 for every confidence >= 0.0005 (the top of K probabilities is >= 1 / K).
+        alpha = 0.001, 0.002, ..., 1.000 for every confidence >= 0.0005 (the top of K probabilities is >= 1 / K), and
+        within a whole one for a margin of 0 or less.
 
     Raises:
         ValueError: a confidence is NaN or outside [0, 1].
@@ -89,15 +91,45 @@ def auc_fpr_smoothing(p_value: ArrayLike) -> NDArray[np.float64]:
 
 
 def rejection_score(decision: Decision) -> float | None:
-    """A decision's part of AUC_FPR, in [0, 1]; None where no rejection defense scored the clip."""
+    """A decision's part of AUC_FPR, in [0, 1]; None where no rejection defense scored the clip, or several did.
+
+    Eq. 2 runs over one threshold: a combined defense has one a part, and so a score a part.
+    """
     certificate = decision.certificate
-    if certificate is None:
+    if certificate is None or decision.parts:
         return None
     if certificate.p_value is not None:
         return float(auc_fpr_smoothing(certificate.p_value))
     if decision.confidence is not None:
         return float(auc_fpr_neural_rejection(decision.confidence))
     return None
+
+
+def part_scores(decision: Decision) -> dict[str, float]:
+    """Of a combined defense, the score of each part that ran, by the part's name; empty of any other."""
+    scores = {part.defense: rejection_score(part.decision) for part in decision.parts}
+    return {part: score for part, score in scores.items() if score is not None}
+
+
+def scored_live(defense: str) -> str:
+    """The `defense` of the live histogram of a defense's scores: its own name or, of a combined one, `NAME/FIRST`.
+
+    On live traffic the later parts hear only what the first lets through. The mean of their scores would be that of
+    those clips, which are more of one group's than of another's exactly where the first part is unfair, and a gap of
+    it no gap of the defense. So only the first part's are exported; an audit, which asks every part, has them all.
+    """
+    steps = steps_of(defense)
+    return f"{defense}/{steps.rejectors[0]}" if steps.is_combined else defense
+
+
+def live_score(decision: Decision) -> float | None:
+    """What a decision adds to the histogram of `scored_live`; None where nothing that may be compared is known.
+
+    A later part that ran out of time takes nothing from the first one's score: it would be missing where the vote is
+    hard, and so more often in one group than in another.
+    """
+    scored = decision.parts[0].decision if decision.parts else decision
+    return rejection_score(scored) if scored.outcome in OF_DEFENSE else None
 
 
 def _unit_interval(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -18,17 +18,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recognizer.audio import SAMPLE_RATE, WINDOW_SECONDS, AudioFormat
+from recognizer.combined import assemble
 from recognizer.defense import Defense, DefenseName, Undefended
+from recognizer.mode import Mode
 from recognizer.network import M5, Architecture
-from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
+from recognizer.neural_rejection import NeuralRejection, Score, SupportVectorMachine
+from recognizer.purification import PURIFIERS, purifier
 from recognizer.recognizer import Recognizer
-from recognizer.smoothing import RandomizedSmoothing
+from recognizer.smoothing import BankVoting, RandomizedSmoothing, VoteTest, voting_of
+from recognizer.steps import REJECTORS, steps_of
 
 SCHEMA: Literal["evenvoice.bundle/1"] = "evenvoice.bundle/1"
 MANIFEST, SUMS = "bundle.json", "SHA256SUMS"
@@ -66,6 +70,8 @@ class NeuralRejectionSpec(_Model):
     network: str
     file: str = Field(pattern=r"^[a-z0-9_]+\.safetensors$")
     confidence_threshold: float = Field(ge=0, le=1)
+    score: Score = Score.PROBABILITY
+    """What the threshold is compared with."""
     fitted_on: str
     """Which clips the machine was fitted on."""
 
@@ -75,20 +81,57 @@ class SmoothingSpec(_Model):
     sigma: float = Field(gt=0)
     error_alpha: float = Field(gt=0, le=1)
     draws: int = Field(ge=1)
+    """N: of every clip (fixed), or at most (sequential)."""
+    test: VoteTest = VoteTest.FIXED
+
+
+PurifierSettings = dict[str, int | float]
 
 
 class DefensesSpec(_Model):
-    """The defenses a request may choose from; the plain network is always one."""
+    """What defenses are made of, and those that a request may choose from."""
 
     undefended_network: str
     neural_rejection: NeuralRejectionSpec | None = None
     smoothing: SmoothingSpec | None = None
-    default: DefenseName = DefenseName.NONE
+    purifiers: dict[str, PurifierSettings] = {}
+    """Name -> settings; those not given are filled in, so that a bundle never changes with the defaults."""
+    allowed: tuple[str, ...] = Field(default=(), min_length=1)
+    """Names of defenses, see `recognizer.steps`; where none are given, the single ones that are there."""
+    default: str = DefenseName.NONE.value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _allow_single_ones(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "allowed" in given:
+            return given
+        return {**given, "allowed": (DefenseName.NONE.value, *(r.value for r in REJECTORS if given.get(r)))}
+
+    @field_validator("purifiers")
+    @classmethod
+    def _complete(cls, given: dict[str, PurifierSettings]) -> dict[str, PurifierSettings]:
+        complete: dict[str, PurifierSettings] = {}
+        for name, settings in given.items():
+            if name not in PURIFIERS:
+                raise ValueError(f"{name!r} is no purifier; there are {', '.join(PURIFIERS)}")
+            try:
+                complete[name] = PURIFIERS[name].model_validate(settings).model_dump(exclude={"name"})
+            except ValidationError as error:
+                wrong = "; ".join(": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors())
+                raise ValueError(f"the purifier {name!r} can't be set so: {wrong}") from None
+        return complete
 
     @model_validator(mode="after")
-    def _default_is_there(self) -> DefensesSpec:
-        if self.default is not DefenseName.NONE and getattr(self, self.default) is None:
-            raise ValueError(f"the default defense {self.default} is not in the bundle")
+    def _are_there(self) -> DefensesSpec:
+        there = {*self.purifiers, *(r for r in REJECTORS if getattr(self, r) is not None)}
+        for role, name in (("default", self.default), *(("allowed", name) for name in self.allowed)):
+            steps = steps_of(name)
+            if missing := [step for step in (*steps.purifiers, *steps.rejectors) if step not in there]:
+                raise ValueError(f"the {role} defense {name} is not in the bundle, which has no {', '.join(missing)}")
+        if len(set(self.allowed)) < len(self.allowed):
+            raise ValueError(f"the defenses {', '.join(self.allowed)} are allowed; each name is accepted once")
+        if self.default not in self.allowed:
+            raise ValueError(f"the default defense {self.default} is none of those allowed, {', '.join(self.allowed)}")
         return self
 
 
@@ -130,6 +173,12 @@ class BundleManifest(_Model):
             if network.architecture.labels != len(self.labels):
                 raise ValueError(
                     f"the network {name!r} has {network.architecture.labels} labels, the bundle {len(self.labels)}"
+                )
+        for name, settings in self.defenses.purifiers.items():
+            if settings["sample_rate"] != self.audio.sample_rate:
+                raise ValueError(
+                    f"the purifier {name!r} is set for {settings['sample_rate']} Hz, the bundle's waveforms have "
+                    f"{self.audio.sample_rate}; give it that sample_rate"
                 )
         return self
 
@@ -215,8 +264,15 @@ def version_of(folder: Path) -> str:
     return f"sha256:{_sha256(folder / SUMS)}"
 
 
-def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> Recognizer:
+def load_bundle(
+    folder: Path, *, device: torch.device | str = "cpu", mode: Mode = Mode.EXACT, bank_seed: int = 0
+) -> Recognizer:
     """Check and load a bundle. No code from it runs.
+
+    Args:
+        mode: how randomized smoothing votes: reproducibly, or as fast as it can; and whether the later parts of a
+            combined defense are asked of every clip (exact), or only where their answer still counts (fast).
+        bank_seed: of the noise that *fast* mode draws beforehand; a secret.
 
     Raises:
         BundleError: see `read_manifest`; or weights that do not fit their architecture.
@@ -225,27 +281,40 @@ def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> Recogniz
     where = torch.device(device)
     networks = {name: _load_network(folder, spec, where) for name, spec in manifest.networks.items()}
     spec = manifest.defenses
-    defenses: dict[DefenseName, Defense] = {
+    singles: dict[DefenseName, Defense] = {
         DefenseName.NONE: Undefended(networks[spec.undefended_network], manifest.labels)
     }
+    banks: list[BankVoting] = []
     try:
         if rejection := spec.neural_rejection:
-            defenses[DefenseName.NEURAL_REJECTION] = NeuralRejection(
+            singles[DefenseName.NEURAL_REJECTION] = NeuralRejection(
                 networks[rejection.network],
                 _load_machine(folder / rejection.file).to(where),
                 manifest.labels,
                 confidence_threshold=rejection.confidence_threshold,
+                score=rejection.score,
             )
         if smoothing := spec.smoothing:
-            defenses[DefenseName.SMOOTHING] = RandomizedSmoothing(
-                networks[smoothing.network],
+            network = networks[smoothing.network]
+            samples = AudioFormat(**manifest.audio.model_dump()).window
+            voting = voting_of(network, mode, sigma=smoothing.sigma, samples=samples, seed=bank_seed)
+            banks += [voting] if isinstance(voting, BankVoting) else []
+            singles[DefenseName.SMOOTHING] = RandomizedSmoothing(
+                network,
                 manifest.labels,
                 sigma=smoothing.sigma,
                 error_alpha=smoothing.error_alpha,
                 draws=smoothing.draws,
+                test=smoothing.test,
+                voting=voting,
             )
     except ValueError as error:
         raise BundleError(f"{folder}: {error}") from error
+    purifiers = {name: purifier(name, **settings) for name, settings in spec.purifiers.items()}
+    defenses = {
+        name: assemble(steps_of(name), singles=singles, purifiers=purifiers, ask_all=mode is Mode.EXACT)
+        for name in spec.allowed
+    }
     return Recognizer(
         name=manifest.name,
         version=version_of(folder),
@@ -254,6 +323,7 @@ def load_bundle(folder: Path, *, device: torch.device | str = "cpu") -> Recogniz
         vocabulary=manifest.vocabulary,
         defenses=defenses,
         default_defense=spec.default,
+        banks=tuple(banks),
     )
 
 

@@ -18,6 +18,9 @@ class Reason(StrEnum):
     OK = "ok"
     LOW_CONFIDENCE = "low_confidence"
     SMOOTHING_TIE = "smoothing_tie"
+    DISAGREEMENT = "disagreement"
+    """The parts of a combined defense each accept, but not the same command. None of them abstains, so none of their
+    reasons is true of it; it is the combination that turns the clip away, and that says something of its fairness."""
     NOT_A_COMMAND = "not_a_command"
     NO_SPEECH = "no_speech"
     TOO_SHORT = "too_short"
@@ -41,6 +44,7 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     Reason.OK: Outcome.ACCEPTED,
     Reason.LOW_CONFIDENCE: Outcome.REJECTED,
     Reason.SMOOTHING_TIE: Outcome.REJECTED,
+    Reason.DISAGREEMENT: Outcome.REJECTED,
     Reason.NOT_A_COMMAND: Outcome.REJECTED,
     Reason.NO_SPEECH: Outcome.BAD_INPUT,
     Reason.TOO_SHORT: Outcome.BAD_INPUT,
@@ -50,6 +54,10 @@ OUTCOME_OF: dict[Reason, Outcome] = {
     Reason.OVERLOADED: Outcome.SERVICE,
     Reason.NOT_READY: Outcome.SERVICE,
 }
+
+
+OF_DEFENSE = (Outcome.ACCEPTED, Outcome.REJECTED)
+"""The outcomes that say something of a defense."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Certificate:
     """What a defense vouches for; a field that the defense does not have is None."""
 
     defense: str
+    """Its steps; of a purified clip all that is said here is about g(x), not about x as it came."""
     sigma: float | None = None
     """Standard deviation of the smoothing noise, raw amplitude."""
     error_alpha: float | None = None
@@ -73,13 +82,15 @@ class Certificate:
     radius_l2: float | None = None
     """L2 radius, raw amplitude; only where certification ran."""
     confidence_threshold: float | None = None
+    bank: int | None = None
+    """Seed of the noise bank that the first draws came from; a secret while that bank is in use."""
 
 
 @dataclass(frozen=True)
 class Decision:
     """A command to do, or an abstention.
 
-    `command` is a command exactly when `reason` is `ok`; both constructors keep to that.
+    `command` is a command exactly when `reason` is `ok`; every constructor keeps to that.
     """
 
     command: str | None
@@ -89,6 +100,9 @@ class Decision:
     """Share of the leading label, in [0, 1]; None where nothing was computed."""
     top: tuple[Candidate, ...] = ()
     certificate: Certificate | None = None
+    parts: tuple[Part, ...] = ()
+    """Of a combined defense, those that ran, in order; its evidence and certificate are those of the part that settled
+    it. Empty where one defense decided alone."""
 
     def __post_init__(self) -> None:
         if (self.command is not None) != (self.reason is Reason.OK):
@@ -105,6 +119,14 @@ class Decision:
     def but_abstain(self, reason: Reason, detail: str) -> Decision:
         """The same evidence, held back for another reason."""
         return replace(self, command=None, reason=reason, detail=detail)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of a combined defense decided by itself; its acceptance alone is nobody's command."""
+
+    defense: str
+    decision: Decision
 
 
 def abstention(reason: Reason, detail: str) -> Decision:

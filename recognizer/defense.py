@@ -13,7 +13,7 @@ from recognizer.network import Network, predict_logits
 
 
 class DefenseName(StrEnum):
-    """The defenses that a request may name."""
+    """The single defenses; `recognizer.steps` names those that are made of them."""
 
     NONE = "none"
     NEURAL_REJECTION = "neural_rejection"
@@ -28,14 +28,20 @@ class Defense(Protocol):
     """Decides on clips: accepts the leading command, or abstains."""
 
     @property
-    def name(self) -> DefenseName: ...
+    def name(self) -> str:
+        """See `recognizer.steps`."""
+        ...
 
-    def decide(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
+    def decide(
+        self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int, deadline: float | None = None
+    ) -> list[Decision]:
         """One decision a clip.
 
         Args:
             waveforms: float32 [clips, window], raw amplitude in [-1, 1].
             clip_ids: [clips] names that key the random numbers, with `seed`; a defense without any ignores both.
+            deadline: `time.perf_counter()` at which what is undecided becomes an abstention; None = whatever it takes.
+                A defense of a single pass through a network does not look at it.
 
         Raises:
             NetworkError: the network gave NaN or infinity.
@@ -52,9 +58,11 @@ class Undefended:
         self.network = network.eval()
         self.labels = tuple(labels)
 
-    def decide(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
+    def decide(
+        self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int, deadline: float | None = None
+    ) -> list[Decision]:
         """See `Defense.decide`; `confidence` is the soft-max probability."""
-        del clip_ids, seed
+        del clip_ids, seed, deadline
         logits = finite(predict_logits(self.network, waveforms))
         return [conclude(self.labels, shares) for shares in logits.softmax(dim=1).tolist()]
 

@@ -18,6 +18,8 @@ from recognizer.decision import UNKNOWN
 from recognizer.groups import ATTRIBUTES, UNDECLARED, clean_value, declared_group, vocabulary_of
 
 COLUMNS = ("path", "command", "speaker", "split")
+SOUND = "sound"
+"""A column that a manifest may have: what a clip of `unknown` is, the word it says or a kind of noise; else empty."""
 SPLITS = ("train", "validation", "test")
 _SHOWN = 5
 
@@ -31,7 +33,8 @@ class Manifest:
     """A checked table of labelled clips.
 
     Attributes:
-        table: one row a clip: `path` (absolute), `command`, `speaker`, `split` and the attributes, all strings.
+        table: one row a clip: `path` (absolute), `command`, `speaker`, `split`, the attributes, perhaps `sound`: all
+            strings.
         attributes: the attribute columns, in order.
     """
 
@@ -149,7 +152,7 @@ def load_manifest(
             f"{path} has no column {', '.join(missing)}; it has {list(table.columns)}. "
             "Name another column for it with --columns, such as --columns command=label"
         )
-    table = table[[*COLUMNS, *attributes]].copy()
+    table = table[[*COLUMNS, *attributes, *({SOUND} & set(table.columns))]].copy()
     root = path.parent.resolve()
     table["path"] = [str(root / p) if p.strip() else "" for p in table["path"]]
     for attribute in attributes:
@@ -200,4 +203,6 @@ def merge(manifests: Sequence[Manifest]) -> Manifest:
     table = pd.concat([m.table for m in manifests], ignore_index=True)
     for attribute in attributes:
         table[attribute] = table[attribute].fillna(UNDECLARED)
+    if SOUND in table.columns:
+        table[SOUND] = table[SOUND].fillna("")
     return Manifest(check_table(table, source="the merged manifest"), attributes)

@@ -1,14 +1,15 @@
 """Neural rejection (NR): a support-vector machine on the network's last features, sure only near its training data.
 
-Source: Melis et al. 2017, "Is deep learning safe for robot vision?"; here one-vs-all RBF machines on the standardised
-penultimate features, their scores calibrated to probabilities (Platt). Inference only: `training` fits with
-scikit-learn and exports tensors.
+Source: Melis et al. 2017, "Is deep learning safe for robot vision?": one-vs-all RBF machines on the penultimate
+features, here standardised. What is thresholded is their calibrated probability (Platt) or, as there, the margin
+itself. Inference only: `training` fits with scikit-learn and exports tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -16,6 +17,21 @@ from torch import Tensor
 from recognizer.decision import Certificate, Decision, Reason, conclude
 from recognizer.defense import DefenseName, finite
 from recognizer.network import Network
+
+
+class Score(StrEnum):
+    """What neural rejection thresholds.
+
+    Far from all data every kernel is 0 and each machine says its intercept alone. For a command of few among many
+    clips that margin is negative, below every threshold. Calibration may make a high probability of it; see
+    `NeuralRejection.far_from_data`.
+    """
+
+    PROBABILITY = "probability"
+    """Platt's, over the labels; they sum to 1."""
+    MARGIN = "margin"
+    """One-vs-all decision values: 0 on a label's boundary, 1 on its margin, unbounded both ways; shown cut to
+    [0, 1], and no probability."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,11 @@ class SupportVectorMachine:
 
     def probabilities(self, features: Tensor) -> Tensor:
         """Calibrated probabilities, float64 [clips, K], each row summing to 1."""
-        each = torch.sigmoid(-(self.slope * self.scores(features) + self.offset))
+        return self.calibrated(self.scores(features))
+
+    def calibrated(self, scores: Tensor) -> Tensor:
+        """The probabilities of decision values, both float64 [clips, K]."""
+        each = torch.sigmoid(-(self.slope * scores + self.offset))
         total = each.sum(dim=1, keepdim=True)
         uniform = torch.full_like(each, 1.0 / each.shape[1])
         return torch.where(total == 0, uniform, each / total)
@@ -70,7 +90,7 @@ class SupportVectorMachine:
 
 
 class NeuralRejection:
-    """A network whose labels come from the machine on its features; abstains when the best probability is low."""
+    """A network whose labels come from the machine on its features; abstains when the best score is low."""
 
     name = DefenseName.NEURAL_REJECTION
 
@@ -81,10 +101,12 @@ class NeuralRejection:
         labels: Sequence[str],
         *,
         confidence_threshold: float,
+        score: Score = Score.PROBABILITY,
     ) -> None:
         """
         Args:
-            confidence_threshold: NR abstains when the top probability is below it (larger is stricter); in [0, 1].
+            confidence_threshold: NR abstains when the top score is below it (larger is stricter); in [0, 1].
+            score: what that score is.
 
         Raises:
             ValueError: a threshold outside [0, 1], or a machine for another number of labels or features.
@@ -97,29 +119,42 @@ class NeuralRejection:
         self.machine = machine
         self.labels = tuple(labels)
         self.confidence_threshold = confidence_threshold
+        self.score = score
 
-    def decide(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
-        """See `Defense.decide`; `confidence` is the calibrated probability of the leader."""
-        del clip_ids, seed
+    def scores(self, features: Tensor) -> Tensor:
+        """What the threshold is compared with, float64 [clips, K], of raw features, [clips, F]."""
+        margins = self.machine.scores(features)
+        return margins if self.score is Score.MARGIN else self.machine.calibrated(margins)
+
+    def far_from_data(self) -> Decision:
+        """What it decides where every kernel has died away: the same of everything far enough from its data."""
+        margins = self.machine.intercept[None]
+        scores = margins if self.score is Score.MARGIN else self.machine.calibrated(margins)
+        return self._conclude(scores[0].tolist())
+
+    def decide(
+        self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int, deadline: float | None = None
+    ) -> list[Decision]:
+        """See `Defense.decide`; `confidence` is the leader's score, a margin cut to [0, 1]."""
+        del clip_ids, seed, deadline
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             features = torch.cat([self.network.features(part.to(device)) for part in torch.split(waveforms, 256)])
-            probabilities = finite(self.machine.probabilities(finite(features))).cpu()
-        return [self._conclude(row) for row in probabilities.tolist()]
+            scores = finite(self.scores(finite(features))).cpu()
+        return [self._conclude(row) for row in scores.tolist()]
 
-    def _conclude(self, probabilities: list[float]) -> Decision:
-        confidence = max(probabilities)
-        threshold = self.confidence_threshold
+    def _conclude(self, scores: list[float]) -> Decision:
+        # Led by the score itself: cut to [0, 1], several margins may be equal.
+        order = sorted(range(len(scores)), key=lambda k: (-scores[k], k))
+        best, threshold = scores[order[0]], self.confidence_threshold
+        name = "margin" if self.score is Score.MARGIN else "confidence"
         hold = None
-        if confidence < threshold:
-            hold = (
-                Reason.LOW_CONFIDENCE,
-                f"confidence = {confidence:.3f} < confidence_threshold = {threshold:g}",
-            )
+        if best < threshold:
+            hold = (Reason.LOW_CONFIDENCE, f"{name} = {best:.3f} < confidence_threshold = {threshold:g}")
         return conclude(
-            self.labels,
-            probabilities,
+            [self.labels[k] for k in order],
+            [min(max(scores[k], 0.0), 1.0) for k in order],
             hold=hold,
-            detail=f"confidence = {confidence:.3f} >= confidence_threshold = {threshold:g}",
+            detail=f"{name} = {best:.3f} >= confidence_threshold = {threshold:g}",
             certificate=Certificate(defense=self.name, confidence_threshold=threshold),
         )

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from recognizer.audio import AudioFormat, Clip, fit_window
 from recognizer.decision import UNKNOWN, Decision
-from recognizer.defense import Defense, DefenseName
+from recognizer.defense import Defense
 from recognizer.groups import Vocabulary
+from recognizer.smoothing import BankVoting
 
 
 class UnknownDefense(ValueError):
@@ -29,8 +30,9 @@ class Recognizer:
         labels: the commands, and perhaps `unknown`.
         audio: the waveforms it takes.
         vocabulary: attribute -> groups seen in training, testing or validation.
-        defenses: by name.
+        defenses: by name, those that a request may choose.
         default_defense: the one used where a request names none.
+        banks: of the noise that *fast* mode draws beforehand.
     """
 
     name: str
@@ -38,8 +40,9 @@ class Recognizer:
     labels: tuple[str, ...]
     audio: AudioFormat
     vocabulary: Vocabulary
-    defenses: Mapping[DefenseName, Defense]
-    default_defense: DefenseName
+    defenses: Mapping[str, Defense]
+    default_defense: str
+    banks: tuple[BankVoting, ...] = ()
 
     @property
     def short_version(self) -> str:
@@ -57,13 +60,19 @@ class Recognizer:
             UnknownDefense: the bundle has no such defense.
         """
         try:
-            return self.defenses[DefenseName(name) if name else self.default_defense]
-        except (KeyError, ValueError):
+            return self.defenses[name or self.default_defense]
+        except KeyError:
             known = ", ".join(self.defenses)
             raise UnknownDefense(f"this bundle has no defense {name!r}; it has {known}") from None
 
     def decide(
-        self, clips: Sequence[Clip], *, clip_ids: Sequence[str], seed: int, defense: str | None = None
+        self,
+        clips: Sequence[Clip],
+        *,
+        clip_ids: Sequence[str],
+        seed: int,
+        defense: str | None = None,
+        deadline: float | None = None,
     ) -> list[Decision]:
         """One decision a clip.
 
@@ -72,12 +81,14 @@ class Recognizer:
             clip_ids: [clips] names that key the noise, with `seed`.
             seed: unpredictable in service; fixed in audits and replays.
             defense: by name; the default one where None.
+            deadline: `time.perf_counter()` at which what is undecided becomes an abstention.
 
         Raises:
             UnknownDefense: the bundle has no such defense.
             NetworkError: the network gave NaN or infinity.
         """
-        return self.defense(defense).decide(window_of(clips, self.audio), clip_ids=clip_ids, seed=seed)
+        waveforms = window_of(clips, self.audio)
+        return self.defense(defense).decide(waveforms, clip_ids=clip_ids, seed=seed, deadline=deadline)
 
 
 def window_of(clips: Sequence[Clip], audio: AudioFormat) -> Tensor:

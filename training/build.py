@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recognizer.audio import AudioFormat
 from recognizer.bundle import (
@@ -22,16 +22,18 @@ from recognizer.bundle import (
     DefensesSpec,
     NetworkSpec,
     NeuralRejectionSpec,
+    PurifierSettings,
     SmoothingSpec,
     check_folder,
     save_bundle,
 )
-from recognizer.decision import UNKNOWN
+from recognizer.decision import UNKNOWN, Reason
 from recognizer.defense import DefenseName
 from recognizer.manifest import SPLITS, Manifest
-from recognizer.neural_rejection import NeuralRejection
+from recognizer.neural_rejection import NeuralRejection, Score
 from recognizer.progress import OnProgress, Stage, silent
-from recognizer.smoothing import check_settings
+from recognizer.smoothing import VoteTest, check_settings
+from recognizer.steps import REJECTORS, steps_of
 from training.checkpoint import checkpoints_in
 from training.dataset import ClipSet
 from training.hardening import Epoch, Fitted, evaluate, fit_network
@@ -57,9 +59,31 @@ class BuildSettings(BaseModel):
     sigma: float = Field(default=0.02, gt=0)
     """RS and its network's noise augmentation, raw amplitude."""
     error_alpha: float = Field(default=0.001, gt=0, le=1)
-    draws: int = Field(default=100, ge=1)
+    draws: int = Field(default=1000, ge=1)
+    """N: at most, in a sequential test."""
+    test: VoteTest = VoteTest.SEQUENTIAL
     confidence_threshold: float = Field(default=0.5, ge=0, le=1)
-    default_defense: DefenseName = DefenseName.SMOOTHING
+    score: Score = Score.PROBABILITY
+    """What NR compares with it."""
+    allowed: tuple[str, ...] = ()
+    """Names of the defenses that a request may choose, see `recognizer.steps`; the single ones where none are given."""
+    purifiers: dict[str, PurifierSettings] = {}
+    """Name -> settings, of those among them that are not to have their defaults."""
+    default_defense: str = DefenseName.SMOOTHING.value
+
+    @model_validator(mode="after")
+    def _are_defenses(self) -> BuildSettings:
+        taken = {step for name in (*self.allowed, self.default_defense) for step in steps_of(name).purifiers}
+        if idle := sorted(set(self.purifiers) - taken):
+            raise ValueError(f"the purifiers {', '.join(idle)} are set, and no defense that is allowed takes them")
+        DefensesSpec(undefended_network=CLEAN, purifiers=self.purifiers)  # raises where they can't be set so
+        singles = (DefenseName.NONE, *REJECTORS)
+        if self.default_defense not in (self.allowed or singles):
+            raise ValueError(
+                f"the default defense {self.default_defense} is none of those allowed, "
+                f"{', '.join(self.allowed or singles)}; allow it, too"
+            )
+        return self
 
 
 def build_bundle(
@@ -84,11 +108,11 @@ def build_bundle(
         ManifestError: see `prepare`.
         InfeasibleSmoothing: settings under which RS rejects everything.
         BundleError: the folder holds something else.
-        RejectionError: neural rejection is to be the default, and can't be fitted.
+        RejectionError: the default or an allowed defense needs neural rejection, which can't be fitted.
         CheckpointError: another build is at work with these checkpoints; or see `Checkpoint`.
         TrainingError: see `fit_network`. But for this and a disk that fills up, all are found before training.
     """
-    check_settings(sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws)
+    check_settings(sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws, test=settings.test)
     check_folder(folder)
     with checkpoints_in(checkpoints) if checkpoints is not None else nullcontext():
         bundle = _build(manifest, folder, settings, torch.device(device), checkpoints, on_progress)
@@ -109,8 +133,10 @@ def _build(
     audio = AudioSpec()
     clips = prepare(manifest, AudioFormat(**audio.model_dump()), on_progress=on_progress)
     if clips.for_rejection is None:
-        if settings.default_defense is DefenseName.NEURAL_REJECTION:
+        if DefenseName.NEURAL_REJECTION in steps_of(settings.default_defense).rejectors:
             raise RejectionError(f"{clips.rejection_note}; or take another default defense")
+        if needing := [n for n in settings.allowed if DefenseName.NEURAL_REJECTION in steps_of(n).rejectors]:
+            raise RejectionError(f"{clips.rejection_note}; or do not allow {', '.join(needing)}")
         logger.warning("the bundle will have no neural rejection: %s", clips.rejection_note)
 
     def fit(name: str, **changes: float) -> Fitted:
@@ -147,6 +173,7 @@ def _build(
             machine.to(device),
             clips.labels,
             confidence_threshold=settings.confidence_threshold,
+            score=settings.score,
         )
         on_progress(Stage("fitting neural rejection", 1, 1, clips.rejection_note))
 
@@ -170,13 +197,24 @@ def _build(
                 network=CLEAN,
                 file="neural_rejection.safetensors",
                 confidence_threshold=settings.confidence_threshold,
+                score=settings.score,
                 fitted_on=clips.rejection_note,
             )
             if rejection is not None
             else None,
             smoothing=SmoothingSpec(
-                network=NOISE, sigma=settings.sigma, error_alpha=settings.error_alpha, draws=settings.draws
+                network=NOISE,
+                sigma=settings.sigma,
+                error_alpha=settings.error_alpha,
+                draws=settings.draws,
+                test=settings.test,
             ),
+            purifiers={
+                purifier: {**settings.purifiers.get(purifier, {}), "sample_rate": audio.sample_rate}
+                for name in settings.allowed
+                for purifier in steps_of(name).purifiers
+            },
+            **({"allowed": settings.allowed} if settings.allowed else {}),
             default=settings.default_defense,
         ),
         vocabulary=_vocabulary(manifest),
@@ -204,7 +242,8 @@ def _vocabulary(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 def _test_results(
     fitted: dict[str, Fitted], rejection: NeuralRejection | None, clips: Prepared, sigma: float
 ) -> dict[str, Any]:
-    """Accuracies of both networks, under one draw of noise, and of neural rejection; audits have the rest."""
+    """Accuracies of both networks, under one draw of noise, and of neural rejection; what that decides far from its
+    data; audits have the rest."""
     results: dict[str, Any] = {}
     for split, part in (("validation", clips.validation), ("test", clips.test)):
         if part is None:
@@ -219,8 +258,32 @@ def _test_results(
         }
     if rejection is None:
         results["no_neural_rejection"] = {"reason": clips.rejection_note}
+    else:
+        results["far_from_data"] = _far_from_data(rejection)
     results["best_epoch"] = {name: asdict(result.best) for name, result in fitted.items()}
     return results
+
+
+def _far_from_data(rejection: NeuralRejection) -> dict[str, Any]:
+    """What neural rejection decides of everything far from its data; logged where that is an acceptance.
+
+    Abstaining there is what neural rejection is for (Melis et al. 2017), and calibration can undo it.
+    """
+    far = rejection.far_from_data()
+    command, confidence = far.top[0].command, far.confidence or 0.0
+    verb, sign = ("accepts", ">=") if far.is_accepted else ("abstains on", "<")
+    if far.reason is Reason.NOT_A_COMMAND:
+        verb, sign = "hears", ">="
+    says = (
+        f"far from its data NR {verb} {command!r} with a {rejection.score} of {confidence:.2f} {sign} "
+        f"{rejection.confidence_threshold:g}"
+    )
+    if far.is_accepted:
+        logger.warning(
+            "%s: calibration has destroyed its abating; take margin scores, a higher threshold or an `unknown` class",
+            says,
+        )
+    return {"accepts": far.is_accepted, "leader": command, "confidence": round(confidence, 6), "says": says}
 
 
 def _rejection_results(rejection: NeuralRejection, clips: ClipSet) -> dict[str, float]:

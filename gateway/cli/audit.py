@@ -11,7 +11,6 @@ from gateway.cli.progress import bars, console
 from monitoring.audit import AuditReport, AuditSettings, run_audit
 from monitoring.report import overview, to_markdown
 from recognizer.bundle import load_bundle
-from recognizer.defense import DefenseName
 from recognizer.manifest import SPLITS, load_manifest
 
 JSON_FILE, PAGE_FILE, OUTCOMES_FILE = "audit.json", "audit.md", "outcomes.parquet"
@@ -27,9 +26,7 @@ def command() -> None:
 @click.option("--manifest", type=FILE, required=True)
 @click.option("--split", multiple=True, type=click.Choice(SPLITS), default=("test",), show_default=True)
 @click.option("--out", type=FOLDER, help="Folder for audit.json, audit.md and outcomes.parquet.")
-@click.option(
-    "--defense", "defenses", multiple=True, type=click.Choice([d.value for d in DefenseName]), help="[default: all]"
-)
+@click.option("--defense", "defenses", multiple=True, help="One that the bundle allows. [default: all of them]")
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
 @click.option(
@@ -60,6 +57,8 @@ def run(
     """Run every defense over a labelled manifest; print and write AUC_FPR, accuracy and gaps."""
     settings = AuditSettings(tolerance=tolerance, min_speakers=min_speakers, seed=seed)
     recognizer = load_bundle(bundle, device=device)
+    for name in defenses:
+        recognizer.defense(name)
     clips = load_manifest(manifest, columns=columns, attributes=attributes, default_split="test").split(*split)
     with bars() as show:
         report, outcomes = run_audit(
@@ -67,7 +66,7 @@ def run(
             clips,
             source=manifest.name,
             settings=settings,
-            defenses=[DefenseName(d) for d in defenses] or None,
+            defenses=defenses or None,
             on_progress=show,
         )
     print_report(report)

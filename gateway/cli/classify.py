@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gateway.cli.options import BUNDLE, FILE, usable_device
 from gateway.cli.progress import console
-from gateway.schemas import CandidateBody, CertificateBody
+from gateway.schemas import CandidateBody, CertificateBody, PartBody, candidates_of, certificate_of
 from recognizer.audio import SERVED_FORMATS, AudioError, read_clip
 from recognizer.bundle import load_bundle
 from recognizer.decision import Decision, Reason, abstention
@@ -33,6 +33,7 @@ class Classified(BaseModel):
     confidence: float | None = None
     top: list[CandidateBody] = []
     certificate: CertificateBody | None = None
+    parts: list[PartBody] = []
     seed: int | None = None
     """Of the smoothing noise, with the file's name as the clip id."""
 
@@ -45,8 +46,9 @@ class Classified(BaseModel):
             reason=decision.reason,
             detail=decision.detail,
             confidence=decision.confidence,
-            top=[CandidateBody(command=c.command, share=c.share) for c in decision.top],
-            certificate=CertificateBody.of(decision.certificate) if decision.certificate else None,
+            top=candidates_of(decision),
+            certificate=certificate_of(decision),
+            parts=[PartBody.of(part) for part in decision.parts],
             seed=seed,
         )
 
@@ -54,7 +56,7 @@ class Classified(BaseModel):
 @click.command("classify")
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--bundle", type=BUNDLE, required=True)
-@click.option("--defense", help="none, neural_rejection or smoothing. [default: the bundle's]")
+@click.option("--defense", help="One that the bundle allows, such as smoothing. [default: the bundle's]")
 @click.option("--seed", type=int, help="Of the smoothing noise; unpredictable by default.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and file.")
 @click.option("--device", default="cpu", show_default=True, callback=usable_device)

@@ -18,6 +18,7 @@ from training.corpora.common_voice import read_common_voice
 from training.corpora.corpus import Corpus, describe, write
 from training.corpora.folder import own_manifest, read_folder
 from training.corpora.rendering import render, render_report
+from training.corpora.sounds import Shares, add_sounds
 from training.corpora.synthetic import synthesize
 
 _out = click.option("--out", type=FILE, required=True, help="Manifest to write: .csv or .parquet.")
@@ -83,6 +84,20 @@ def folder(root: Path, out: Path, split: Literal["closed", "open"], seed: int) -
 @click.option("--hold-out", "held", type=FILE, multiple=True, help="Manifest whose speakers the test split is about.")
 @click.option("--hold-out-share", type=Number(0, 1), default=0.5, show_default=True)
 @click.option("--stratify", multiple=True, callback=names, help="Attributes to spread evenly over an open split.")
+@click.option(
+    "--sounds",
+    type=Number(0),
+    default=0.0,
+    show_default=True,
+    help="Clips of babble, of music and of noise to make, for every clip of a command; `unknown`.",
+)
+@click.option(
+    "--pseudo-words",
+    type=Number(0),
+    default=0.0,
+    show_default=True,
+    help="Clips of commands cut up into no word to make, likewise.",
+)
 @_seed
 def own(
     manifests: tuple[Path, ...],
@@ -96,9 +111,14 @@ def own(
     held: tuple[Path, ...],
     hold_out_share: float,
     stratify: tuple[str, ...] | None,
+    sounds: float,
+    pseudo_words: float,
     seed: int,
 ) -> None:
-    """Manifests of your own, merged: CSV or Parquet with path, command, speaker and attributes."""
+    """Manifests of your own, merged: CSV or Parquet with path, command, speaker and attributes.
+
+    Sounds are written as FLAC into the folder `sounds` beside the manifest.
+    """
     corpus = own_manifest(
         manifests,
         columns=columns,
@@ -112,7 +132,8 @@ def own(
         stratify=stratify or (),
         seed=seed,
     )
-    _finish(corpus, out)
+    shares = Shares(sounds=sounds, pseudo_words=pseudo_words)
+    _finish(add_sounds(corpus, out.parent / "sounds", shares, seed=seed), out)
 
 
 @command.command("synthetic")

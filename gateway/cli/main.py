@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": ("demo", "The whole line on synthetic voices: train, audit, serve, ask."),
     "serve": ("serve", "Serve a bundle over HTTP."),
     "study": ("study", "The paper's study on a corpus: harden, attack, reject, compare groups."),
+    "thresholds": ("thresholds", "Measure a bundle's thresholds on validation clips, and set them."),
     "train": ("train", "Train a recogniser and write its bundle."),
 }
 

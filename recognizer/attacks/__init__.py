@@ -3,6 +3,7 @@
 from recognizer.attacks.adversarial import Adversarial
 from recognizer.attacks.against_rejection import CauseRejection, EvadeNeuralRejection, EvadeSmoothing
 from recognizer.attacks.black_box import random_noise_attack, rays_attack, square_attack
+from recognizer.attacks.evade import EvadeCombined, ThroughPurifiers, evade
 from recognizer.attacks.health import check_health
 from recognizer.attacks.objectives import Aim, Misclassify, Objective, frozen
 from recognizer.attacks.pgd import pgd
@@ -15,6 +16,7 @@ __all__ = [
     "Aim",
     "CauseRejection",
     "Confirm",
+    "EvadeCombined",
     "EvadeNeuralRejection",
     "EvadeSmoothing",
     "Finding",
@@ -22,7 +24,9 @@ __all__ = [
     "Misclassify",
     "Objective",
     "Pitfall",
+    "ThroughPurifiers",
     "check_health",
+    "evade",
     "frozen",
     "nested_sweep",
     "paper_sweep",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recognizer.attacks.objectives import Aim, all_but, log_odds
+from recognizer.attacks.objectives import Aim, all_but, at, log_odds, unknown_of_two_commands
 from recognizer.decision import UNKNOWN
 from recognizer.neural_rejection import NeuralRejection
 from recognizer.smoothing import RandomizedSmoothing, noise, p_value
@@ -57,11 +58,20 @@ class NoisyCopies:
     def _noise(self, waveforms: Tensor, rows: Sequence[int]) -> Tensor:
         """sigma times standard normal, float32 [clips, draws, samples]."""
         samples = waveforms.shape[1]
-        drawn = np.empty((len(rows), self.draws, samples), dtype=np.float32)
-        for place, row in enumerate(rows):
-            drawn[place] = noise(self.seed, f"attacker\x00{self.clip_ids[row]}", self._heard[row], self.draws, samples)
+        drawn = []
+        for row in rows:
+            drawn.append(noise(self.seed, f"attacker\x00{self.clip_ids[row]}", self._heard[row], self.draws, samples))
             self._heard[row] += self.draws
-        return torch.from_numpy(drawn).to(waveforms.device).mul_(self.sigma)
+        return torch.stack(drawn).to(waveforms.device).mul_(self.sigma)
+
+
+class Claim(NamedTuple):
+    """What a rejector makes of clips, label by label; what a combination of several is attacked by."""
+
+    lead: Tensor
+    """float32 [clips, K]: how far it is from accepting a label, on its own scale; it does from about 0 on."""
+    accepted: Tensor
+    """int64 [clips]: the label it accepts, be it `unknown`; -1 where it abstains."""
 
 
 class EvadeSmoothing:
@@ -96,7 +106,7 @@ class EvadeSmoothing:
         """
         self.network = network
         self.error_alpha = error_alpha
-        self.unknown = None if labels is None else _unknown_of_two_commands(labels)
+        self.unknown = None if labels is None else unknown_of_two_commands(labels)
         self._copies = NoisyCopies(network, sigma=sigma, clip_ids=clip_ids, seed=seed, draws=draws)
 
     def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
@@ -111,11 +121,20 @@ class EvadeSmoothing:
         """Logarithms of the soft-max summed over the draws; see `Objective.scores`."""
         return self._copies(waveforms, rows).logsumexp(dim=1)
 
+    def claim(self, waveforms: Tensor, rows: Tensor) -> Claim:
+        """See `Claim`: each label's lead in the mean soft-max, and what the votes of these draws accept."""
+        log_probabilities = self._copies(waveforms, rows)
+        votes = _votes(log_probabilities)
+        first, second = votes.topk(2, dim=1).values.unbind(dim=1)
+        is_clear = torch.from_numpy(p_value(votes.cpu().numpy()) <= self.error_alpha).to(votes.device)
+        accepted = votes.argmax(dim=1).masked_fill(~is_clear | (first == second), -1)
+        return Claim(_lead(log_probabilities.logsumexp(dim=1)), accepted)
+
 
 class EvadeNeuralRejection:
     """Be accepted as a wrong command.
 
-    The loss is max_{c wrong command} s_c - max(s_true, s_unknown, threshold), s the calibrated probabilities that the
+    The loss is max_{c wrong command} s_c - max(s_true, s_unknown, threshold), s the probabilities or margins that the
     defense thresholds. Until the attack succeeds that is secml's rule: climb s_c - s_k, k the true label or, while the
     clip is rejected, the reject class, whose score is the threshold (Melis et al. 2017). `is_broken` is the defense's
     own verdict: wrong *and* accepted.
@@ -128,22 +147,30 @@ class EvadeNeuralRejection:
         """
         self.rejection = rejection
         self.network: nn.Module = rejection.network
-        self.unknown = _unknown_of_two_commands(rejection.labels)
+        self.unknown = unknown_of_two_commands(rejection.labels)
 
     def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
         del rows
         shares = _shares(self.rejection, waveforms)
         is_wanted = all_but(labels, shares.shape[1], self.unknown)
         threshold = self.rejection.confidence_threshold
-        obstacle = shares.masked_fill(is_wanted, 0.0).amax(dim=1).clamp(min=threshold)
-        loss = shares.masked_fill(~is_wanted, 0.0).amax(dim=1) - obstacle
+        obstacle = shares.masked_fill(is_wanted, -torch.inf).amax(dim=1).clamp(min=threshold)
+        loss = shares.masked_fill(~is_wanted, -torch.inf).amax(dim=1) - obstacle
         confidence, leader = shares.detach().max(dim=1)
-        return Aim(loss.float(), _at(is_wanted, leader) & (confidence >= threshold))
+        return Aim(loss.float(), at(is_wanted, leader) & (confidence >= threshold))
 
     def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
-        """The machine's probabilities; see `Objective.scores`."""
+        """The machine's probabilities or margins; see `Objective.scores`."""
         del rows
         return _shares(self.rejection, waveforms)
+
+    def claim(self, waveforms: Tensor, rows: Tensor) -> Claim:
+        """See `Claim`: each label's lead over the others and the threshold, and what the defense accepts."""
+        del rows
+        shares, threshold = _shares(self.rejection, waveforms), self.rejection.confidence_threshold
+        confidence, leader = shares.detach().max(dim=1)
+        lead = torch.minimum(_lead(shares), shares - threshold)
+        return Claim(lead.float(), leader.masked_fill(confidence < threshold, -1))
 
 
 class CauseRejection:
@@ -186,10 +213,10 @@ class CauseRejection:
         shares = _shares(defense, waveforms)
         is_command = self._is_command(shares)
         threshold = defense.confidence_threshold
-        obstacle = shares.masked_fill(is_command, 0.0).amax(dim=1).clamp(min=threshold)
-        loss = obstacle - shares.masked_fill(~is_command, 0.0).amax(dim=1)
+        obstacle = shares.masked_fill(is_command, -torch.inf).amax(dim=1).clamp(min=threshold)
+        loss = obstacle - shares.masked_fill(~is_command, -torch.inf).amax(dim=1)
         confidence, leader = shares.detach().max(dim=1)
-        return Aim(loss.float(), ~_at(is_command, leader) | (confidence < threshold))
+        return Aim(loss.float(), ~at(is_command, leader) | (confidence < threshold))
 
     def _of_smoothing(self, defense: RandomizedSmoothing, waveforms: Tensor, rows: Tensor) -> Aim:
         log_probabilities = self._copies(waveforms, rows)
@@ -200,7 +227,7 @@ class CauseRejection:
         votes = _votes(log_probabilities)
         proportional = np.rint(votes.cpu().numpy() * (defense.draws / self._copies.draws)).astype(np.int64)
         abstains = torch.from_numpy(p_value(proportional) > defense.error_alpha).to(votes.device)
-        return Aim(rival - leading.values, ~_at(is_command, votes.argmax(dim=1)) | abstains)
+        return Aim(rival - leading.values, ~at(is_command, votes.argmax(dim=1)) | abstains)
 
     def _is_command(self, shares: Tensor) -> Tensor:
         """bool [clips, K]: every label but `unknown`."""
@@ -212,18 +239,10 @@ def _unknown_of(labels: Sequence[str]) -> int | None:
     return labels.index(UNKNOWN) if UNKNOWN in labels else None
 
 
-def _unknown_of_two_commands(labels: Sequence[str]) -> int | None:
-    if len(set(labels) - {UNKNOWN}) < 2:
-        raise ValueError(
-            f"the labels are {', '.join(labels)}: of a clip of the only command no wrong one can be accepted; evasion "
-            "needs at least 2 commands"
-        )
-    return _unknown_of(labels)
-
-
-def _at(table: Tensor, places: Tensor) -> Tensor:
-    """[clips]: of each row of [clips, K] the entry at its place, int64 [clips]."""
-    return table.gather(1, places[:, None])[:, 0]
+def _lead(scores: Tensor) -> Tensor:
+    """Each of [clips, K] less the best of the other labels'."""
+    best = scores.topk(2, dim=1).values
+    return scores - torch.where(scores == best[:, :1], best[:, 1:], best[:, :1])
 
 
 def _votes(log_probabilities: Tensor) -> Tensor:
@@ -233,8 +252,8 @@ def _votes(log_probabilities: Tensor) -> Tensor:
 
 
 def _shares(rejection: NeuralRejection, waveforms: Tensor) -> Tensor:
-    """The machine's probabilities, float64 [clips, K]; of each clip's gradient in the features the largest entry is
-    scaled to 1, the direction kept.
+    """The scores that the defense thresholds, float64 [clips, K]; of each clip's gradient in the features the largest
+    entry is scaled to 1, the direction kept.
 
     Far from the training data each kernel, and the gradient with it, dies away like exp(-gamma d^2), and float32 ends
     at d^2 = 100 / gamma. Scaled while still in float64, the direction lasts to about d^2 = 700 / gamma; farther out
@@ -243,7 +262,7 @@ def _shares(rejection: NeuralRejection, waveforms: Tensor) -> Tensor:
     features = rejection.network.features(waveforms).double()
     if features.requires_grad:
         features.register_hook(_at_unit_length)  # type: ignore[no-untyped-call]
-    return rejection.machine.probabilities(features)
+    return rejection.scores(features)
 
 
 def _at_unit_length(gradient: Tensor) -> Tensor:

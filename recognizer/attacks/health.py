@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recognizer.attacks.black_box import random_noise_attack, rays_attack, square_attack
+from recognizer.attacks.evade import ThroughPurifiers
 from recognizer.attacks.objectives import Misclassify, Objective, frozen
 from recognizer.attacks.pgd import pgd
 from recognizer.attacks.pitfalls import (
@@ -68,7 +69,7 @@ def check_health(
         check_zero_gradients(zero_gradients, taken, is_broken.flatten()),
         check_monotone(is_broken, [level.eps for level in levels]),
     ]
-    if isinstance(objective, Misclassify):  # a recogniser that abstains may well survive any eps
+    if _always_answers(objective):  # a recogniser that abstains may well survive any eps
         findings.append(check_survivors(is_broken[-1], levels[-1].eps))
     chosen = torch.arange(min(sample, len(labels)), device=labels.device) * len(labels) // min(sample, len(labels))
     level = _informative(levels, chosen)
@@ -88,6 +89,13 @@ def check_health(
         by_any = torch.stack([adversarial.is_broken for adversarial in found]).any(dim=0)
         findings.append(check_black_box(broken, broken.masked_scatter(~broken, by_any), eps))
     return tuple(finding for finding in findings if finding is not None)
+
+
+def _always_answers(objective: Objective) -> bool:
+    """Whether every input is taken for a command."""
+    if isinstance(objective, ThroughPurifiers):
+        return _always_answers(objective.objective)
+    return isinstance(objective, Misclassify) and objective.unknown is None
 
 
 def _scores(objective: Objective, waveforms: Tensor, batch: int) -> Tensor:

@@ -7,12 +7,14 @@ the cross-entropy: the same direction and the same order of iterates, at every c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from recognizer.decision import UNKNOWN
 
 
 class Aim(NamedTuple):
@@ -86,24 +88,56 @@ def all_but(labels: Tensor, count: int, also: int | None = None) -> Tensor:
     return others if also is None else others & (places != also)
 
 
+def unknown_of_two_commands(labels: Sequence[str]) -> int | None:
+    """The place of `unknown` among labels of which evasion can make a wrong command; None where it is not there.
+
+    Raises:
+        ValueError: labels of fewer than two commands.
+    """
+    if len(set(labels) - {UNKNOWN}) < 2:
+        raise ValueError(
+            f"the labels are {', '.join(labels)}: of a clip of the only command no wrong one can be accepted; evasion "
+            "needs at least 2 commands"
+        )
+    return labels.index(UNKNOWN) if UNKNOWN in labels else None
+
+
+def at(table: Tensor, places: Tensor) -> Tensor:
+    """[clips]: of each row of [clips, K] the entry at its place, int64 [clips]."""
+    return table.gather(1, places[:, None])[:, 0]
+
+
 class Misclassify:
     """Make the arg max wrong.
 
-    The loss is log (1 - p) / p, p the soft-max of the true label; cross-entropy = log(1 + exp(loss)).
+    The loss is log (1 - p) / p, p the soft-max of the true label and, where it is no success, of `unknown`;
+    cross-entropy = log(1 + exp(loss)).
     """
 
-    def __init__(self, network: nn.Module, *, purify: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        purify: Callable[[Tensor], Tensor] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
         """
         Args:
             network: float32 [clips, samples] to logits, [clips, K].
             purify: what stands before the network, [clips, samples] to the same shape, differentiable.
+            labels: [K]; `unknown` among them is no command, and so no success. By default all are commands.
+
+        Raises:
+            ValueError: labels of fewer than two commands.
         """
         self.network = network
         self.purify = purify
+        self.unknown = None if labels is None else unknown_of_two_commands(labels)
 
     def __call__(self, waveforms: Tensor, labels: Tensor, rows: Tensor) -> Aim:
         logits = self.scores(waveforms, rows)
-        return Aim(log_odds(logits, all_but(labels, logits.shape[1])), logits.detach().argmax(dim=1) != labels)
+        is_wanted = all_but(labels, logits.shape[1], self.unknown)
+        return Aim(log_odds(logits, is_wanted), at(is_wanted, logits.detach().argmax(dim=1)))
 
     def scores(self, waveforms: Tensor, rows: Tensor) -> Tensor:
         """Logits, through what stands before the network; see `Objective.scores`."""

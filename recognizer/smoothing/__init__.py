@@ -2,7 +2,7 @@
 
 from recognizer.smoothing.bank import BankVoting
 from recognizer.smoothing.defense import CertifiedRadius, RandomizedSmoothing, check_settings
-from recognizer.smoothing.mode import Mode, voting_of
+from recognizer.smoothing.fast import voting_of
 from recognizer.smoothing.noise import noise
 from recognizer.smoothing.vote import Counts, InfeasibleSmoothing, VoteRule, Votes, VoteTest, lower_bound, p_value
 from recognizer.smoothing.voting import KeyedVoting, Voting
@@ -13,7 +13,6 @@ __all__ = [
     "Counts",
     "InfeasibleSmoothing",
     "KeyedVoting",
-    "Mode",
     "RandomizedSmoothing",
     "VoteRule",
     "VoteTest",

@@ -16,7 +16,7 @@ from gateway.app import create_app
 from recognizer.recognizer import Recognizer
 
 ANSWER = {  # DESIGN.md, "What a robot gets"
-    "request_id", "decision", "command", "reason", "detail", "confidence", "top", "certificate", "safe_action",
+    "request_id", "decision", "command", "reason", "detail", "confidence", "top", "certificate", "parts", "safe_action",
     "model", "audio", "received_at", "valid_for_ms", "timings_ms",
 }  # fmt: skip
 CERTIFICATE = {"defense", "sigma", "error_alpha", "draws", "p_value", "radius_l2"}

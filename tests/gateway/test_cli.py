@@ -158,6 +158,41 @@ def test_train_takes_a_recipe_and_changes_to_it(evenvoice: Evenvoice, tone_manif
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out")] == ["out"]  # no checkpoints are left
 
 
+def test_train_writes_the_defenses_that_are_allowed(evenvoice: Evenvoice, tone_manifest: Path, tmp_path: Path) -> None:
+    both, purified = "neural_rejection.smoothing", "opus.low_pass.smoothing"
+    options = ["--epochs", "1", "--architecture", "m5-small", "--allow", both, "--allow", purified]
+    options += ["--purifier", "opus:bitrate=12000", "--purifier", "low_pass:cutoff=2500.5", "--default-defense", both]
+    done = evenvoice("train", tone_manifest, "--out", tmp_path / "out", *options)
+    assert done.code == 0, done.err
+    defenses = read_manifest(tmp_path / "out").defenses
+    assert (defenses.allowed, defenses.default) == ((both, purified), both)
+    assert (defenses.purifiers["opus"]["bitrate"], defenses.purifiers["low_pass"]["cutoff"]) == (12_000, 2500.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--allow", "opus.opus"], "'opus' comes twice"),
+        (["--default-defense", "luck"], "there is no step 'luck'; accepted are none, or"),
+        (["--allow", "none"], "the default defense smoothing is none of those allowed, none; allow it, too"),
+        (["--default-defense", "opus"], "the default defense opus is none of those allowed, none, neural_rejection"),
+        (["--allow", "smoothing", "--allow", "opus", "--purifier", "opus=9"], "NAME:SETTING=NUMBER is accepted"),
+        (["--purifier", "opus:bitrate=12000"], "the purifiers opus are set, and no defense that is allowed takes them"),
+        (
+            ["--allow", "smoothing", "--allow", "opus", "--purifier", "opus:bitrate=1"],
+            "'opus' can't be set so: bitrate",
+        ),
+    ],
+)
+def test_defenses_that_can_not_be_are_a_usage_error_before_training(
+    evenvoice: Evenvoice, tone_manifest: Path, tmp_path: Path, options: list[str], words: str
+) -> None:
+    done = evenvoice("train", tone_manifest, "--out", tmp_path / "out", *options)
+    assert done.code == 2
+    assert words in " ".join(done.err.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_training_on_another_trainings_checkpoints_is_one_line(
     evenvoice: Evenvoice, tone_manifest: Path, tmp_path: Path
 ) -> None:
@@ -341,6 +376,20 @@ def test_corpus_own_maps_columns_and_labels_the_rest_unknown(
     assert table["command"].value_counts().to_dict() == {"up": 18, "unknown": 18}
     assert set(table["accent"]) == {"north"}
     assert table["speaker"].nunique() == 6
+    done = evenvoice(
+        "corpus", "own", tmp_path / "mine.csv", "--out", out, "--columns", "command=label,speaker=person",
+        "--attributes", "accent", "--commands", "up", "--sounds", "0.25", "--pseudo-words", "0.5",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    table = pd.read_parquet(out)
+    made = table[table["path"].str.startswith("sounds/")]
+    for split, clips in table[table["command"] == "up"]["split"].value_counts().items():
+        of_split = made[made["split"] == split]["sound"].value_counts()
+        assert of_split.get("music", 0) == round(0.25 * clips)
+        assert of_split.get("pseudo-word", 0) == round(0.5 * clips)
+    assert set(made["command"]) == {"unknown"}
+    assert all((tmp_path / path).is_file() for path in made["path"])
+    assert evenvoice("corpus", "own", tmp_path / "mine.csv", "--out", out, "--sounds", "-1").code == 2
 
 
 def test_serve_wants_a_port_and_a_bundle(evenvoice: Evenvoice) -> None:

@@ -37,8 +37,10 @@ class Slow:
         self.labels, self.seconds = tuple(labels), seconds
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def decide(self, waveforms: torch.Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
-        del clip_ids, seed
+    def decide(
+        self, waveforms: torch.Tensor, *, clip_ids: Sequence[str], seed: int, deadline: float | None = None
+    ) -> list[Decision]:
+        del clip_ids, seed, deadline
         self.begun.set()
         self.go_on.wait(self.seconds)
         return [conclude(self.labels, [1.0] + [0.0] * (len(self.labels) - 1)) for _ in waveforms]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from rich.console import Console
 
-from monitoring.audit import AuditReport, AuditSettings, FalseAcceptance, decide_all, run_audit
+from monitoring.audit import AuditReport, AuditSettings, FalseAcceptance, GroupResult, decide_all, run_audit
+from monitoring.report import overview, to_markdown
 from recognizer.audio import read_clip
 from recognizer.bundle import load_bundle
+from recognizer.combined import Combined
 from recognizer.decision import UNKNOWN, Reason
 from recognizer.defense import Defense, DefenseName
 from recognizer.manifest import Manifest, ManifestError, load_manifest
 from recognizer.neural_rejection import NeuralRejection
-from recognizer.recognizer import Recognizer, window_of
+from recognizer.recognizer import Recognizer, UnknownDefense, window_of
 from recognizer.smoothing import RandomizedSmoothing
 
 Audited = tuple[AuditReport, pd.DataFrame]
@@ -174,6 +178,97 @@ def test_auc_fpr_of_smoothing_is_the_sweep_over_a_thousand_thresholds(
     assert result.overall.auc_fpr.mean == pytest.approx(literal, abs=5e-4)
 
 
+# Combined defenses
+
+BOTH = "neural_rejection.smoothing"
+
+
+@pytest.fixture(scope="module")
+def combining(recognizer: Recognizer) -> Recognizer:
+    """With the strict parts combined, too."""
+    parts = [recognizer.defenses[name] for name in (DefenseName.NEURAL_REJECTION, DefenseName.SMOOTHING)]
+    return replace(recognizer, defenses={**recognizer.defenses, BOTH: Combined(parts, ask_all=True)})
+
+
+@pytest.fixture(scope="module")
+def combined(combining: Recognizer, few: Manifest) -> Audited:
+    settings = AuditSettings(seed=3, min_speakers=10, replicates=200)
+    return run_audit(combining, few, source="m.csv", settings=settings)
+
+
+def test_each_part_of_a_combined_defense_has_the_auc_fpr_it_has_alone(combined: Audited) -> None:
+    """Of every clip, not only of those that the part before it lets through."""
+    report, _ = combined
+    by_name = {result.defense: result for result in report.defenses}
+    pairs = [(by_name[BOTH].overall, [by_name[part].overall for part in BOTH.split(".")])]
+    for number, attribute in enumerate(by_name[BOTH].attributes):
+        alone = [by_name[part].attributes[number] for part in BOTH.split(".")]
+        pairs += [(g, [a.groups[i] for a in alone]) for i, g in enumerate(attribute.groups)]
+        gaps = {gap.part: gap for gap in attribute.gaps if gap.metric == "auc_fpr"}
+        assert list(gaps) == BOTH.split(".")
+        for part, single in zip(BOTH.split("."), alone, strict=True):
+            (wanted,) = (gap for gap in single.gaps if gap.metric == "auc_fpr")
+            assert gaps[part].model_copy(update={"part": None}) == wanted
+    for together, each in pairs:
+        assert together.auc_fpr is None
+        assert [(p.part, p.auc_fpr) for p in together.parts] == [
+            (part, single.auc_fpr) for part, single in zip(BOTH.split("."), each, strict=True)
+        ]
+        assert together.rejection.mean >= max(single.rejection.mean for single in each)
+
+
+def test_a_combined_defense_accepts_what_both_parts_accept_alike(combined: Audited) -> None:
+    _, outcomes = combined
+    said = outcomes.pivot(index="clip", columns="defense", values="said")
+    alike = (said["neural_rejection"] == said["smoothing"]) & (said["smoothing"] != "")
+    assert (said[BOTH] == said["smoothing"].where(alike, "")).all()
+    assert 0 < alike.sum() < min((said[part] != "").sum() for part in BOTH.split("."))
+    assert len(outcomes) == 4 * len(said)
+    of_both, others = outcomes["defense"] == BOTH, outcomes["defense"] != BOTH
+    scores = ["score_neural_rejection", "score_smoothing"]
+    assert outcomes.loc[of_both, scores].notna().all(axis=None)
+    assert outcomes.loc[others, scores].isna().all(axis=None)
+    assert outcomes.loc[of_both, "score"].isna().all()
+
+
+def test_of_parts_that_were_asked_of_some_clips_only_no_figure_is_made(combining: Recognizer, few: Manifest) -> None:
+    parts = [combining.defenses[part] for part in BOTH.split(".")]
+    in_service = replace(combining, defenses={BOTH: Combined(parts, ask_all=False)})
+    report, _ = run_audit(in_service, few, source="m.csv")
+    assert [p.part for p in report.defenses[0].overall.parts] == ["neural_rejection"]
+
+
+def test_the_report_of_a_combined_defense_shows_each_parts_figures(combined: Audited) -> None:
+    report, _ = combined
+    (overall,) = (r.overall for r in report.defenses if r.defense == BOTH)
+    means = [p.auc_fpr.mean for p in overall.parts]
+    page = to_markdown(report)
+    assert f"NR {means[0]:.4f} RS {means[1]:.4f}" in page
+    for part in BOTH.split("."):
+        assert f"| accent: AUC_FPR of {part} | {BOTH} |" in page
+    out = StringIO()
+    console = Console(file=out, width=80)
+    for grid in overview(report):
+        assert {len(row) for row in grid.rows} == {len(grid.columns)}
+        console.print(grid.to_rich())
+    assert "…" not in out.getvalue()
+    (line,) = (line for line in out.getvalue().splitlines() if line.split()[:1] == ["NR.RS"] and "NR 0." in line)
+    assert line.split() == ["NR.RS", *_cells(overall), "NR", f"{means[0]:.3f}", "RS", f"{means[1]:.3f}", "0"]
+    assert AuditReport.model_validate_json(report.model_dump_json(by_alias=True)) == report
+
+
+def _cells(group: GroupResult) -> list[str]:
+    """Speakers, and percentages rejected and correct."""
+    return [str(group.speakers), f"{100 * group.rejection.mean:.1f}", f"{100 * group.accuracy.mean:.1f}"]
+
+
+def test_a_defense_that_is_not_allowed_is_refused_before_any_clip_is_decided(
+    recognizer: Recognizer, few: Manifest
+) -> None:
+    with pytest.raises(UnknownDefense, match=r"no defense 'opus'; it has none, neural_rejection, smoothing"):
+        run_audit(recognizer, few, source="m.csv", defenses=["none", "opus"])
+
+
 def test_words_that_are_no_command_count_as_false_acceptances_only(audited: Audited, manifest: Manifest) -> None:
     report, outcomes = audited
     others = manifest.table["command"] == UNKNOWN
@@ -203,6 +298,34 @@ def test_other_sounds_that_become_a_command_are_counted_by_group(recognizer: Rec
     for attribute in result.attributes:
         counted = {g.group: g.not_commands and g.not_commands.accepted for g in attribute.groups}
         assert counted == said.groupby(attribute.attribute)["accepted"].sum().to_dict()
+
+
+def test_other_sounds_are_counted_by_what_they_are_where_the_manifest_says_it(
+    recognizer: Recognizer, everyone: Manifest
+) -> None:
+    first, second = everyone.commands[:2]
+    others = everyone.table["command"].isin([first, second])
+    table = everyone.table.assign(
+        command=everyone.table["command"].where(~others, UNKNOWN),
+        sound=everyone.table["command"].where(others, ""),
+    )
+    report, outcomes = run_audit(recognizer, Manifest(table, everyone.attributes), source="m.csv")
+    page = to_markdown(report)
+    for result in report.defenses:
+        said = outcomes[(outcomes["defense"] == result.defense) & (outcomes["sound"] != "")]
+        expected = said.assign(accepted=said["said"] != "").groupby("sound")["accepted"].agg(["size", "sum"])
+        assert {s: (f.clips, f.accepted) for s, f in result.sounds.items()} == {
+            str(sound): (row["size"], row["sum"]) for sound, row in expected.iterrows()
+        }
+        assert set(result.sounds) == {first, second}
+    cells = " | ".join(f"{r.sounds[first].accepted} of {r.sounds[first].clips}" for r in report.defenses)
+    assert f"| {first} | {cells} |" in page
+
+
+def test_where_the_manifest_does_not_say_what_sounds_are_there_is_no_table_of_them(audited: Audited) -> None:
+    report, _ = audited
+    assert all(result.sounds == {} for result in report.defenses)
+    assert "Sounds that are no command" not in to_markdown(report)
 
 
 def test_a_group_without_other_sounds_has_no_false_acceptance(recognizer: Recognizer, everyone: Manifest) -> None:

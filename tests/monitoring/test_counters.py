@@ -10,7 +10,7 @@ from monitoring.counters import CONTENT_TYPE, Counters, exposition
 from recognizer.decision import OUTCOME_OF, Outcome, Reason
 
 VOCABULARY = {"accent": ("north", "south"), "gender": ("female", "male"), "native": ()}
-DEFENSES = ("none", "smoothing")
+DEFENSES = ("none", "smoothing", "opus.neural_rejection.smoothing")
 GROUPS = {
     ("accent", "north"), ("accent", "south"), ("accent", "other"), ("accent", "undeclared"), ("gender", "female"),
     ("gender", "male"), ("gender", "other"), ("gender", "undeclared"), ("native", "other"), ("native", "undeclared"),
@@ -56,7 +56,8 @@ def test_every_series_is_there_at_zero_from_the_start(registry: CollectorRegistr
         have = {(s["attribute"], s["group"], s["defense"], s["model"], s[last]) for s in series(name, registry)}
         assert have == {(*g, d, "0123456789ab", v) for g in GROUPS for d in DEFENSES for v in values}
     scores = {(s["attribute"], s["group"], s["defense"]) for s in series("evenvoice_rejection_score_count", registry)}
-    assert scores == {(*g, d) for g in GROUPS for d in DEFENSES}
+    of_scores = ("none", "smoothing", "opus.neural_rejection.smoothing/neural_rejection")
+    assert scores == {(*g, d) for g in GROUPS for d in of_scores}
     draws = {(s["attribute"], s["group"]) for s in series("evenvoice_smoothing_draws_count", registry)}
     assert draws == GROUPS
 

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.counters import Counters
 from monitoring.live import LiveMonitor, label_result
-from recognizer.decision import OUTCOME_OF, UNKNOWN, Certificate, Decision, Outcome, Reason, abstention
+from recognizer.combined import agreement
+from recognizer.decision import OUTCOME_OF, UNKNOWN, Certificate, Decision, Outcome, Part, Reason, abstention
 
 VOCABULARY = {"accent": ("north", "south"), "gender": ("female", "male")}
 SPEAKERS = {
@@ -32,7 +33,7 @@ class Watch:
         counters = Counters(
             self.registry,
             vocabulary=VOCABULARY,
-            defenses=("none", "neural_rejection", "smoothing"),
+            defenses=("none", "neural_rejection", "smoothing", "neural_rejection.smoothing"),
             model="m",
             version="v",
         )
@@ -216,6 +217,45 @@ def test_the_plain_network_and_clips_that_were_not_heard_have_no_score() -> None
     watch.decided(abstention(Reason.NO_SPEECH, ""), "s0", "smoothing")
     assert watch.total("evenvoice_rejection_score_count") == 0
     assert watch.total("evenvoice_group_commands_total", attribute="accent", outcome="bad_input") == 1
+
+
+def combined(confidence: float, p: float | None, *, reason: Reason = Reason.OK, draws: int = 100) -> Decision:
+    """Neural rejection, and where p is given smoothing after it, which has this reason."""
+    rejecting = Reason.OK if p is not None else Reason.LOW_CONFIDENCE
+    parts = [Part("neural_rejection", decision(rejecting, confidence, Certificate(defense="neural_rejection")))]
+    if p is not None:
+        vote = Certificate(defense="smoothing", p_value=p, draws=draws)
+        parts.append(Part("smoothing", decision(reason, 0.5, vote)))
+    return agreement(parts)
+
+
+def test_of_a_combined_defense_the_first_parts_score_is_exported_of_every_clip() -> None:
+    """Whatever became of the second part, which heard only some; its own scores would be of a selection."""
+    combination = "neural_rejection.smoothing"
+    watch = Watch(1, 1)
+    seen = [combined(0.9, 0.0), combined(0.3, None), combined(0.8, 1.0, reason=Reason.SMOOTHING_TIE)]
+    seen += [combined(0.7, 1.0, reason=Reason.DEADLINE)]  # the vote ran out of time
+    for each in seen:
+        watch.decided(each, "s0", combination)
+    name, labels = "evenvoice_rejection_score", {"attribute": "accent", "group": "north"}
+    scored = {**labels, "defense": f"{combination}/neural_rejection"}
+    assert watch.total(f"{name}_count", **scored) == watch.total(f"{name}_count", **labels) == 4
+    assert watch.total(f"{name}_sum", **scored) == pytest.approx(0.1 + 0.7 + 0.2 + 0.3)
+    outcomes = {
+        outcome: watch.total(COMMANDS, defense=combination, outcome=outcome, **labels)
+        for outcome in ("accepted", "rejected", "service")
+    }
+    assert outcomes == {"accepted": 1, "rejected": 2, "service": 1}
+
+
+def test_draws_are_counted_where_smoothing_ran_whoever_settled_it() -> None:
+    watch = Watch(1, 1)
+    watch.decided(combined(0.3, None), "s0", "neural_rejection.smoothing")
+    watch.decided(combined(0.9, 0.0, draws=20), "s0", "neural_rejection.smoothing")
+    turned_away_first = agreement([*combined(0.3, None).parts, *combined(0.9, 0.0, draws=30).parts[1:]])
+    watch.decided(turned_away_first, "s0", "neural_rejection.smoothing")
+    assert watch.total("evenvoice_smoothing_draws_sum", attribute="accent", group="north") == 50
+    assert watch.total("evenvoice_smoothing_draws_count", attribute="accent", group="north") == 2
 
 
 def test_draws_are_counted_by_group() -> None:

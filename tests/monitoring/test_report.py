@@ -21,7 +21,7 @@ from monitoring.audit import (
     Unheard,
 )
 from monitoring.parity import Verdict
-from monitoring.report import overview, to_markdown
+from monitoring.report import overview, short, to_markdown
 from recognizer.defense import DefenseName
 
 
@@ -194,6 +194,29 @@ def test_the_overview_tells_how_many_other_sounds_were_accepted_where_there_are_
     for grid in overview(report.model_copy(update={"defenses": without})):
         assert "others" not in " ".join(grid.columns)
         assert {len(row) for row in grid.rows} == {len(grid.columns)}
+
+
+def test_short_names_keep_the_purifiers() -> None:
+    names = ("none", "smoothing", "neural_rejection.smoothing", "opus", "spectral_gate.opus.neural_rejection")
+    assert [short(name) for name in names] == ["none", "RS", "NR.RS", "opus", "spectral_gate.opus.NR"]
+
+
+def test_the_overview_of_defenses_with_long_names_fits_a_terminal_of_eighty_columns(report: AuditReport) -> None:
+    first, second = report.defenses
+    names = ("opus", "spectral_gate.smoothing", "low_pass.smoothing", "spectral_gate.opus.smoothing")
+    many = (first, *(second.model_copy(update={"defense": name}) for name in names))
+    everyone, by_accent, *gaps = overview(report.model_copy(update={"defenses": many}))
+    assert len(everyone.rows) == 5
+    assert [row[0] for row in by_accent.rows][:2] == ["north, none", "north, opus"]
+    assert len(by_accent.rows) == 3 * 5
+    assert [grid.columns[1:] for grid in gaps] == [
+        ("none", "opus", "spectral_gate.RS"),
+        ("low_pass.RS", "spectral_gate.opus.RS"),
+    ]
+    out = StringIO()
+    for grid in (everyone, by_accent, *gaps):
+        Console(file=out, width=80).print(grid.to_rich())
+    assert "…" not in out.getvalue()
 
 
 def test_the_overview_fits_a_terminal_of_eighty_columns(report: AuditReport) -> None:

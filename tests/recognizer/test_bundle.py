@@ -38,9 +38,11 @@ from recognizer.bundle import (
 )
 from recognizer.defense import DefenseName, NetworkError, Undefended
 from recognizer.manifest import load_manifest
+from recognizer.mode import Mode
 from recognizer.network import M5, Architecture
 from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
-from recognizer.recognizer import window_of
+from recognizer.purification import LowPass, Quantisation
+from recognizer.recognizer import Recognizer, window_of
 from recognizer.smoothing import RandomizedSmoothing
 
 LABELS = ("left", "right", "unknown")
@@ -140,7 +142,7 @@ def test_a_loaded_bundle_decides_as_the_networks_that_were_saved(saved: Path) ->
 def test_a_loaded_bundle_tells_what_it_is(saved: Path) -> None:
     recognizer = load_bundle(saved)
     assert (recognizer.name, recognizer.labels) == ("tiny", LABELS)
-    assert recognizer.default_defense is DefenseName.SMOOTHING
+    assert recognizer.default_defense == DefenseName.SMOOTHING
     assert recognizer.vocabulary == {"accent": ("north", "south")}
     assert (recognizer.audio.window, recognizer.audio.max_seconds) == (8000, 5.0)
     assert recognizer.version == version_of(saved)
@@ -207,6 +209,90 @@ def test_one_other_weight_is_another_version(copy: Path, saved: Path, name: str)
 def test_one_other_setting_is_another_version(copy: Path, saved: Path) -> None:
     edit_manifest(copy, lambda m: m["defenses"]["smoothing"].update(error_alpha=0.02))
     assert load_bundle(copy).version != version_of(saved)
+
+
+# Defenses made of others
+
+MANY = ("neural_rejection.smoothing", "quantisation", "low_pass.quantisation.neural_rejection.smoothing", "none")
+
+
+def combined_manifest() -> BundleManifest:
+    content = json.loads(manifest().to_json())
+    content["defenses"] |= {"allowed": MANY, "default": MANY[0]}
+    content["defenses"]["purifiers"] = {"low_pass": {"cutoff": 2000.0}, "quantisation": {"bits": 6}}
+    return BundleManifest.model_validate(content)
+
+
+@pytest.mark.parametrize("mode", [Mode.EXACT, Mode.FAST])
+def test_a_loaded_bundle_has_the_defenses_it_allows_made_of_its_parts(tmp_path: Path, mode: Mode) -> None:
+    save_bundle(tmp_path / "b", combined_manifest(), tensors())
+    recognizer = load_bundle(tmp_path / "b", mode=mode)
+    assert tuple(recognizer.defenses) == MANY
+    assert recognizer.default_defense == MANY[0]
+    waveforms = 0.1 * torch.randn(12, 8000, generator=torch.Generator().manual_seed(1))
+    ids = [str(i) for i in range(12)]
+    plain = load_bundle_of_singles(tmp_path / "singles")
+    low, coarse = LowPass(cutoff=2000.0), Quantisation(bits=6)
+    for name, heard in ((MANY[0], waveforms), (MANY[2], coarse(low(waveforms)))):
+        found = recognizer.defense(name).decide(waveforms, clip_ids=ids, seed=5)
+        rejecting = plain.defense("neural_rejection").decide(heard, clip_ids=ids, seed=5)
+        voting = plain.defense("smoothing").decide(heard, clip_ids=ids, seed=5)
+        for decision, one, two in zip(found, rejecting, voting, strict=True):
+            ran = 2 if mode is Mode.EXACT or one.is_accepted else 1
+            assert [part.decision.reason for part in decision.parts] == [one.reason, two.reason][:ran]
+            if mode is Mode.EXACT:
+                assert decision.is_accepted == (one.is_accepted and two.is_accepted and one.command == two.command)
+    quantised = recognizer.defense("quantisation").decide(waveforms, clip_ids=ids, seed=0)
+    assert quantised == plain.defense("none").decide(coarse(waveforms), clip_ids=ids, seed=0)
+
+
+def load_bundle_of_singles(folder: Path) -> Recognizer:
+    save_bundle(folder, manifest(), tensors())
+    return load_bundle(folder)
+
+
+def test_a_bundle_that_does_not_say_allows_its_single_defenses(copy: Path) -> None:
+    """As those of before do."""
+
+    def forget(content: dict[str, Any]) -> None:
+        for name in ("allowed", "purifiers"):
+            del content["defenses"][name]
+
+    edit_manifest(copy, forget)
+    assert tuple(load_bundle(copy).defenses) == ("none", "neural_rejection", "smoothing")
+
+
+def test_a_purifiers_settings_are_stored_whole() -> None:
+    """A later release's defaults must not change a bundle."""
+    stored = json.loads(combined_manifest().to_json())["defenses"]["purifiers"]
+    assert stored["low_pass"] == {"sample_rate": 16_000, "cutoff": 2000.0, "transition": 400.0}
+    assert stored["quantisation"] == {"sample_rate": 16_000, "bits": 6}
+
+
+def allow(*names: str, **purifiers: dict[str, float]) -> Callable[[dict[str, Any]], object]:
+    return lambda m: m["defenses"].update(allowed=names, default=names[0], purifiers=purifiers)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (allow("opus"), "the default defense opus is not in the bundle, which has no opus"),
+        (allow("none", "opus.smoothing"), "the allowed defense opus.smoothing is not in the bundle, which has no opus"),
+        (allow("none", "smoothing.opus", opus={}), "give 'opus.smoothing'"),
+        (allow("none", "luck"), "there is no step 'luck'"),
+        (allow("none", "none"), "each name is accepted once"),
+        (lambda m: m["defenses"].update(allowed=[]), "at least 1 item"),
+        (lambda m: m["defenses"].update(allowed=["none"]), "default defense smoothing is none of those allowed, none"),
+        (allow("none", luck={}), "'luck' is no purifier; there are low_pass"),
+        (allow("none", opus={"bitrate": 1}), "the purifier 'opus' can't be set so: bitrate"),
+        (allow("none", opus={"name": 1}), "the purifier 'opus' can't be set so: name"),
+        (allow("none", low_pass={"sample_rate": 8000, "cutoff": 2000}), "is set for 8000 Hz, the bundle's .* 16000"),
+    ],
+)
+def test_defenses_that_can_not_be_made_are_refused(copy: Path, change: Any, words: str) -> None:
+    edit_manifest(copy, change)
+    with pytest.raises(BundleError, match=words):
+        load_bundle(copy)
 
 
 # Damage

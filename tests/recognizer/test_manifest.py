@@ -238,6 +238,15 @@ def test_an_attribute_that_one_corpus_lacks_is_undeclared_there(tmp_path: Path) 
     assert both.clip_ids == one.clip_ids + two.clip_ids
 
 
+def test_what_a_sound_is_stays_with_its_clip_and_is_empty_where_nobody_said(tmp_path: Path) -> None:
+    said = [row | {"sound": "tree" if row["command"] == UNKNOWN else ""} for row in rows(3)]
+    one = load_manifest(write(tmp_path / "one", said))
+    assert one.attributes == ("accent",)
+    assert one.table["sound"].tolist() == ["", "", "tree"]
+    both = merge([one, load_manifest(write(tmp_path / "two", rows(3)))])
+    assert both.table["sound"].tolist() == ["", "", "tree", "", "", ""]
+
+
 def test_a_clip_that_stands_in_two_corpora_is_refused(tmp_path: Path) -> None:
     manifest = load_manifest(write(tmp_path, rows()))
     with pytest.raises(ManifestError, match="the merged manifest: the same clip twice in 6 of 12 rows"):

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from torch import Tensor
 
-from recognizer.decision import UNKNOWN, Reason
+from monitoring.scores import rejection_score
+from recognizer.decision import UNKNOWN, Decision, Reason
 from recognizer.defense import NetworkError
 from recognizer.network import M5, Architecture
-from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
+from recognizer.neural_rejection import NeuralRejection, Score, SupportVectorMachine
 from training.rejection import export_machine, fit_pipeline
 
 Array = NDArray[np.float64]
@@ -113,6 +114,10 @@ def test_going_away_never_ends_in_more_confidence_than_the_abating_value(machine
         assert float(far.max()) <= limit + 1e-9
 
 
+def test_far_from_everything_the_margins_are_the_intercepts(machine: SupportVectorMachine) -> None:
+    np.testing.assert_allclose(machine.scores(away(machine, 1e6)), machine.intercept.expand(20, -1), atol=1e-12)
+
+
 # Decisions
 
 
@@ -152,6 +157,98 @@ def test_a_sure_unknown_is_no_command_and_an_unsure_one_has_low_confidence(netwo
         rejection = NeuralRejection(network, fixed([0.1, 0.1, 0.1, 0.7]), LABELS, confidence_threshold=threshold)
         (decision,) = rejection.decide(clip(), clip_ids=["clip"], seed=0)
         assert (decision.command, decision.reason) == (None, reason)
+
+
+# Margins
+
+
+def of_margins(margins: list[float]) -> SupportVectorMachine:
+    """A machine without support vectors that gives the same margins to everything."""
+    return replace(fixed([0.25, 0.25, 0.25, 0.25]), intercept=torch.tensor(margins, dtype=torch.float64))
+
+
+def decided(network: M5, margins: list[float], threshold: float) -> Decision:
+    rejection = NeuralRejection(
+        network, of_margins(margins), LABELS, confidence_threshold=threshold, score=Score.MARGIN
+    )
+    (decision,) = rejection.decide(clip(), clip_ids=["clip"], seed=0)
+    return decision
+
+
+def test_a_margin_equal_to_the_threshold_accepts_as_melis_rule_does(network: M5) -> None:
+    accepted = decided(network, [-0.5, 0.5, -1.0, -2.0], 0.5)
+    assert (accepted.command, accepted.confidence) == ("left", 0.5)
+    assert accepted.detail == "margin = 0.500 >= confidence_threshold = 0.5"
+    refused = decided(network, [-0.5, 0.5, -1.0, -2.0], float(np.nextafter(0.5, 1)))
+    assert (refused.command, refused.reason) == (None, Reason.LOW_CONFIDENCE)
+    assert refused.detail.startswith("margin = 0.500 < confidence_threshold")
+
+
+def test_where_every_machine_says_no_even_a_threshold_of_0_abstains(network: M5) -> None:
+    decision = decided(network, [-0.9, -0.1, -0.2, -0.3], 0.0)
+    assert (decision.reason, decision.confidence) == (Reason.LOW_CONFIDENCE, 0.0)
+    assert decision.top[0].command == "left"
+
+
+def test_margins_beyond_1_are_shown_as_1_and_the_largest_still_leads(network: M5) -> None:
+    decision = decided(network, [1.2, 0.4, 1.7, -3.0], 1.0)
+    assert decision.command == "right"
+    assert [(c.command, c.share) for c in decision.top] == [("right", 1.0), ("go", 1.0), ("left", 0.4)]
+    assert decision.detail == "margin = 1.700 >= confidence_threshold = 1"
+
+
+def test_a_margin_for_unknown_is_no_command(network: M5) -> None:
+    assert decided(network, [0.1, 0.1, 0.1, 1.4], 0.5).reason is Reason.NOT_A_COMMAND
+
+
+@pytest.mark.parametrize("margin", [-2.0, -0.1, 0.2004, 0.77, 1.0, 1.4])
+def test_auc_fpr_of_margins_is_the_sweep_over_a_thousand_thresholds(network: M5, margin: float) -> None:
+    alphas = np.arange(1, 1001) / 1000
+    score = rejection_score(decided(network, [-3.0, margin, -3.0, -3.0], 0.5))
+    assert score == pytest.approx(np.trapezoid((margin < alphas).astype(float), alphas), abs=0.001 + 1e-9)
+
+
+def test_decides_by_scikit_learns_decision_values(
+    network: M5, fitted: CalibratedClassifierCV, machine: SupportVectorMachine
+) -> None:
+    waveforms = clip(clips=100)
+    with torch.inference_mode():
+        features = network.features(waveforms).double()
+    near = replace(machine, mean=machine.mean + features.mean(dim=0))  # so that the clips lie among its data
+    shift = features.mean(dim=0).numpy()
+    expected = fitted.calibrated_classifiers_[0].estimator.decision_function(features.numpy() - shift)
+    rejection = NeuralRejection(network, near, LABELS, confidence_threshold=0.0, score=Score.MARGIN)
+    decisions = rejection.decide(waveforms, clip_ids=[""] * 100, seed=0)
+    for row, decision in zip(expected, decisions, strict=True):
+        leader = LABELS[int(row.argmax())]
+        assert decision.confidence == pytest.approx(min(max(row.max(), 0), 1), abs=1e-5)
+        assert decision.top[0].command == leader
+        assert decision.command == (leader if row.max() >= 0 and leader != UNKNOWN else None)
+
+
+# Far from its data
+
+
+def test_far_from_data_is_what_it_decides_of_a_clip_far_from_data(network: M5, machine: SupportVectorMachine) -> None:
+    moved = replace(machine, mean=machine.mean + 1e9)
+    for score in Score:
+        rejection = NeuralRejection(network, moved, LABELS, confidence_threshold=0.3, score=score)
+        (decision,) = rejection.decide(clip(), clip_ids=["clip"], seed=0)
+        assert rejection.far_from_data() == decision
+
+
+def test_calibration_can_destroy_the_abating_and_margins_can_not(network: M5) -> None:
+    """Every machine says no to what is far away, and of four small probabilities one is made the large one."""
+    machine = replace(
+        of_margins([-0.9, -0.9, -0.9, -0.9]),
+        slope=-torch.tensor([1.0, 9.0, 9.0, 9.0], dtype=torch.float64),
+    )
+    calibrated = NeuralRejection(network, machine, LABELS, confidence_threshold=0.5).far_from_data()
+    each = [1 / (1 + np.exp(0.9 * slope)) for slope in (1, 9, 9, 9)]
+    assert calibrated.command == "go"
+    assert calibrated.confidence == pytest.approx(each[0] / sum(each))
+    margins = NeuralRejection(network, machine, LABELS, confidence_threshold=0.0, score=Score.MARGIN)
+    assert margins.far_from_data().reason is Reason.LOW_CONFIDENCE
 
 
 @pytest.mark.parametrize("threshold", [-0.001, 1.001, float("nan")])

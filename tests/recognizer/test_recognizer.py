@@ -26,7 +26,10 @@ class Spy:
         self.command = command
         self.asked: list[tuple[Tensor, Sequence[str], int]] = []
 
-    def decide(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> list[Decision]:
+    def decide(
+        self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int, deadline: float | None = None
+    ) -> list[Decision]:
+        del deadline
         self.asked.append((waveforms, clip_ids, seed))
         return [conclude([self.command, "b"], [1.0, 0.0]) for _ in waveforms]
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 from pydantic import ValidationError
+from safetensors import safe_open
 
 from monitoring.audit import run_audit
 from recognizer.audio import read_clip
@@ -18,7 +19,9 @@ from recognizer.bundle import BundleError, load_bundle, read_manifest
 from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
 from recognizer.manifest import Manifest, ManifestError, load_manifest
+from recognizer.neural_rejection import NeuralRejection, Score
 from recognizer.progress import Stage
+from recognizer.purification import LowPass, Quantisation
 from recognizer.smoothing import InfeasibleSmoothing
 from training import build
 from training.build import BuildSettings, build_bundle
@@ -82,7 +85,7 @@ def test_the_defenses_use_their_own_networks(bundle: Path) -> None:
     )
     assert defenses.smoothing is not None
     assert (defenses.smoothing.network, defenses.smoothing.sigma) == ("noise", 0.02)
-    assert defenses.default is DefenseName.SMOOTHING
+    assert defenses.default == DefenseName.SMOOTHING
 
 
 def test_the_test_accuracy_is_that_of_the_bundle_on_its_test_clips(bundle: Path, tones: Manifest) -> None:
@@ -104,6 +107,52 @@ def test_the_results_of_neural_rejection_are_those_of_an_audit(bundle: Path, ton
     audited, built = report.defenses[0].overall, read_manifest(bundle).test_results["test"]
     assert built["neural_rejection_correct"] == pytest.approx(audited.accuracy.mean, abs=1e-6)
     assert built["neural_rejection_rejected"] == pytest.approx(audited.rejection.mean, abs=1e-6)
+
+
+def test_a_bundle_says_what_neural_rejection_decides_far_from_its_data(bundle: Path) -> None:
+    """Platt of the intercepts alone, out of the bundle's own numbers."""
+    with safe_open(bundle / "neural_rejection.safetensors", framework="numpy") as file:
+        slope, offset, intercept = (file.get_tensor(name) for name in ("slope", "offset", "intercept"))
+    each = 1 / (1 + np.exp(slope * intercept + offset))
+    manifest = read_manifest(bundle)
+    far, confidence = manifest.test_results["far_from_data"], each.max() / each.sum()
+    leader = manifest.labels[int(each.argmax())]
+    assert (far["leader"], far["confidence"]) == (leader, pytest.approx(confidence, abs=1e-6))
+    assert far["accepts"] == (leader != UNKNOWN and confidence >= 0.5)
+    assert f"{leader!r} with a probability of {confidence:.2f}" in far["says"]
+
+
+def test_a_bundle_whose_calibration_accepts_what_is_far_from_all_data_is_warned_of(
+    tones: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    commands = only(tones, tones.table["command"] != UNKNOWN)
+    lax = QUICK.model_copy(update={"confidence_threshold": 0.0})
+    far = build_bundle(commands, tmp_path / "lax", lax).test_results["far_from_data"]
+    assert far["accepts"]
+    assert far["says"].startswith(f"far from its data NR accepts {far['leader']!r} with a probability of ")
+    assert f"{far['says']}: calibration has destroyed its abating" in caplog.text
+    caplog.clear()
+    settings = lax.model_copy(update={"score": Score.MARGIN})
+    margins = build_bundle(commands, tmp_path / "margins", settings)
+    assert not margins.test_results["far_from_data"]["accepts"]
+    assert "abating" not in caplog.text
+    loaded = load_bundle(tmp_path / "margins").defenses[DefenseName.NEURAL_REJECTION]
+    assert isinstance(loaded, NeuralRejection)
+    assert loaded.score is Score.MARGIN
+
+
+def test_a_bundle_allows_the_defenses_it_was_built_for(tones: Manifest, tmp_path: Path) -> None:
+    both, purified = "neural_rejection.smoothing", "low_pass.quantisation.smoothing"
+    settings = QUICK.model_copy(
+        update={"allowed": (both, purified), "default_defense": both, "purifiers": {"low_pass": {"cutoff": 2500}}}
+    )
+    defenses = build_bundle(tones, tmp_path / "b", settings).defenses
+    assert (defenses.allowed, defenses.default) == ((both, purified), both)
+    assert defenses.purifiers == {
+        "low_pass": LowPass(cutoff=2500).model_dump(exclude={"name"}),
+        "quantisation": Quantisation().model_dump(exclude={"name"}),
+    }
+    assert list(load_bundle(tmp_path / "b").defenses) == [both, purified]
 
 
 @pytest.mark.parametrize("make", [Recipe, paper_recipe])
@@ -202,7 +251,7 @@ def test_progress_tells_every_stage_to_its_end(tones: Manifest, tmp_path: Path) 
 
 def test_without_a_test_split_there_are_no_test_results(tones: Manifest, tmp_path: Path) -> None:
     manifest = build_bundle(only(tones, tones.table["split"] != "test"), tmp_path / "b", QUICK)
-    assert set(manifest.test_results) == {"validation", "best_epoch"}
+    assert set(manifest.test_results) == {"validation", "best_epoch", "far_from_data"}
     assert manifest.data.clips["test"] == 0
     assert load_bundle(tmp_path / "b").name == "quick"
 
@@ -250,6 +299,13 @@ def test_a_test_command_that_training_lacks_is_refused(tones: Manifest, tmp_path
 def test_neural_rejection_that_is_to_be_the_default_must_be_possible(tones: Manifest, tmp_path: Path) -> None:
     settings = QUICK.model_copy(update={"default_defense": DefenseName.NEURAL_REJECTION})
     with pytest.raises(RejectionError, match=r"at least 3 labels.*; or take another default defense"):
+        build_bundle(two_commands(tones), tmp_path / "b", settings)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_neural_rejection_that_an_allowed_defense_needs_must_be_possible(tones: Manifest, tmp_path: Path) -> None:
+    settings = QUICK.model_copy(update={"allowed": ("smoothing", "none", "opus.neural_rejection")})
+    with pytest.raises(RejectionError, match=r"at least 3 labels.*; or do not allow opus\.neural_rejection$"):
         build_bundle(two_commands(tones), tmp_path / "b", settings)
 
 
@@ -302,8 +358,13 @@ def test_a_folder_that_is_no_bundle_is_refused_before_training_and_left_alone(to
         {"draws": 0},
         {"confidence_threshold": 1.1},
         {"default_defense": "luck"},
+        {"default_defense": "neural_rejection.smoothing"},
+        {"allowed": ("none",)},
+        {"allowed": ("smoothing", "opus.opus")},
+        {"allowed": ("smoothing",), "purifiers": {"opus": {}}},
+        {"allowed": ("smoothing", "opus"), "purifiers": {"opus": {"bitrate": 1}}},
     ],
 )
-def test_refuses_settings_that_mean_nothing(wrong: dict[str, float | str]) -> None:
+def test_refuses_settings_that_mean_nothing(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         BuildSettings.model_validate(wrong)

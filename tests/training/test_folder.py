@@ -117,6 +117,9 @@ class TestOwnManifest:
         assert manifest.attributes == ("accent", "age", "gender", "accent_strength", "native")
         assert manifest.commands == ("no", "yes")
         assert Counter(manifest.table["command"]) == {"yes": 16, "no": 16, UNKNOWN: 10}
+        is_other = manifest.table["command"] == UNKNOWN
+        assert set(manifest.table.loc[is_other, "sound"]) == {"cat"}
+        assert set(manifest.table.loc[~is_other, "sound"]) == {""}
         people = manifest.table.drop_duplicates("speaker").set_index("speaker")
         groups = people[list(manifest.attributes)]
         assert groups.loc["lab0"].tolist() == ["undeclared", "undeclared", "undeclared", "0", "native"]
@@ -132,6 +135,19 @@ class TestOwnManifest:
         assert corpus.notes == ("10 clips of 1 other words became unknown: cat",)
         assert people["split"].value_counts().to_dict() == {"train": 11, "validation": 2, "test": 3}
         assert manifest.table.groupby("speaker")["split"].nunique().max() == 1
+
+    def test_what_is_unknown_already_keeps_what_it_is(self, tmp_path: Path) -> None:
+        rows = [
+            {"command": command, "sound": sound, "speaker": f"s{i}"}
+            for i in range(3)
+            for command, sound in (("go", ""), (UNKNOWN, "babble"), ("cat", ""))
+        ]
+        own = own_manifest([build(tmp_path / "own", rows)], attributes=(), commands=("go",)).manifest
+        assert Counter(zip(own.table["command"], own.table["sound"], strict=True)) == {
+            ("go", ""): 3,
+            (UNKNOWN, "babble"): 3,
+            (UNKNOWN, "cat"): 3,
+        }
 
     def test_other_words_can_be_dropped(self, lab: Path) -> None:
         corpus = own_manifest([lab], columns={"command": "label"}, attributes=(), commands=("yes",), others="drop")

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
 
+from recognizer.audio import AudioFormat
+from recognizer.decision import UNKNOWN
 from recognizer.manifest import Manifest
 from recognizer.network import M5, Architecture
-from training.dataset import ClipSet
+from recognizer.neural_rejection import SupportVectorMachine
+from training.corpora.audiomnist import DIGITS
+from training.corpora.folder import own_manifest
+from training.corpora.sounds import Shares, add_sounds
+from training.dataset import ClipSet, load_clips
+from training.hardening import fit_network
+from training.recipe import Recipe
 from training.rejection import (
     ENOUGH_CLIPS,
     ENOUGH_SPEAKERS,
@@ -189,3 +201,67 @@ def test_clips_are_refused_without_a_network_as_they_would_be_with_one(speakers:
     else:
         check_clips(clips)
         fit_rejection(network, clips)
+
+
+# On real speech
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Features of clips of one network, and what scikit-learn fitted to the training ones."""
+
+    machine: SupportVectorMachine
+    fitted: CalibratedClassifierCV
+    features: dict[str, NDArray[np.float64]]
+    """digits (of speakers not trained on), words, babble, music, noise"""
+
+
+@pytest.fixture(scope="module")
+def heard(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Heard:
+    """A short training on the digits of kokoro20; its other words, and made sounds, are what nobody has trained on."""
+    corpus = own_manifest(
+        [speech / "kokoro20" / "manifest.csv"],
+        columns={"command": "label"},
+        attributes=(),
+        commands=DIGITS,
+    )
+    manifest = add_sounds(corpus, tmp_path_factory.mktemp("sounds"), Shares(sounds=0.3), seed=0).manifest
+    table = manifest.table
+    is_digit = table["command"] != UNKNOWN
+    labels, audio = (*DIGITS, UNKNOWN), AudioFormat()
+    training, validation = (
+        load_clips(manifest.where((is_digit & (table["split"] == s)).tolist()), labels, audio)
+        for s in ("train", "validation")
+    )
+    network = fit_network(training, validation, len(DIGITS), Recipe(epochs=20), sample_rate=16_000).network
+    fitted = fit_pipeline(
+        features_of(network, training), training.targets.numpy(), training.manifest.table["speaker"].tolist()
+    )
+    kinds = table["sound"].where(table["sound"].isin(["babble", "music", "noise", ""]), "words").replace("", "digits")
+    is_test = table["split"] == "test"
+    features = {
+        str(kind): features_of(network, load_clips(manifest.where((is_test & (kinds == kind)).tolist()), labels, audio))
+        for kind in sorted(set(kinds))
+    }
+    return Heard(export_machine(fitted), fitted, features)
+
+
+def test_on_real_speech_the_machine_gives_scikit_learns_scores(heard: Heard) -> None:
+    for features in heard.features.values():
+        here = torch.from_numpy(features)
+        margins = heard.fitted.calibrated_classifiers_[0].estimator.decision_function(features)
+        np.testing.assert_allclose(heard.machine.scores(here), margins, atol=1e-5)
+        np.testing.assert_allclose(heard.machine.probabilities(here), heard.fitted.predict_proba(features), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["babble", "music", "noise", "words"])
+def test_margins_turn_away_what_is_no_digit_more_often_than_digits(heard: Heard, kind: str) -> None:
+    """At the threshold that three in four digits of unheard speakers pass."""
+    best = {k: heard.machine.scores(torch.from_numpy(f)).amax(dim=1).numpy() for k, f in heard.features.items()}
+    threshold = np.quantile(best["digits"], 0.25)
+    assert (best[kind] < threshold).mean() > 0.25 + 0.2
+
+
+def test_far_from_real_digits_every_margin_is_negative(heard: Heard) -> None:
+    far = heard.machine.scores(torch.full((1, heard.machine.mean.numel()), 1e6, dtype=torch.float64))
+    assert (far < 0).all()

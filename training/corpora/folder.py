@@ -12,7 +12,7 @@ import pandas as pd
 
 from recognizer.decision import UNKNOWN
 from recognizer.groups import ATTRIBUTES, UNDECLARED, clean_value
-from recognizer.manifest import Manifest, ManifestError, check_table, load_manifest, merge, read_table
+from recognizer.manifest import SOUND, Manifest, ManifestError, check_table, load_manifest, merge, read_table
 from training.corpora.cleaning import AGE, NATIVE, NON_NATIVE, Rule, as_declared, clean_table
 from training.corpora.corpus import Corpus
 from training.corpora.splits import PAPER_SHARES, Shares, SplitKind, closed_split, hold_out, open_split, split_clips
@@ -94,7 +94,7 @@ def own_manifest(
             read by our name.
         attributes: the attributes wanted; at least one manifest must have each.
         commands: the labels to keep as commands; all by default.
-        others: what becomes of other labels: the label `unknown`, or nothing.
+        others: what becomes of other labels: the label `unknown`, with the word in the column `sound`; or nothing.
         native_from: the column with the first language; the attribute `native` is then `native` where it is English,
             `non-native` where it is another, `undeclared` where it is empty.
         renames: attribute -> declared value (trimmed, lower-cased) -> group, such as
@@ -144,7 +144,7 @@ def own_manifest(
         table["split"] = open_split(table, seed=seed, shares=shares, stratify=[_SOURCE, *stratify])
     elif split == "closed":
         table["split"] = closed_split(table, seed=seed, shares=shares)
-    table = table[["path", "command", "speaker", "split", *attributes]]
+    table = table[["path", "command", "speaker", "split", *attributes, *({SOUND} & set(table.columns))]]
     return Corpus(
         Manifest(check_table(table, source="the merged manifest"), tuple(attributes)), cleanings, tuple(notes)
     )
@@ -203,7 +203,10 @@ def _keep_commands(
     notes = [f"{labels.total()} clips of {len(labels)} other words {fate}: {_listed(sorted(labels))}"] if labels else []
     if others == "drop":
         return table[~is_other].reset_index(drop=True), notes
-    return table.assign(command=table["command"].where(~is_other, UNKNOWN)), notes
+    told = table[SOUND] if SOUND in table.columns else pd.Series("", index=table.index)
+    is_named = is_other & (table["command"] != UNKNOWN)
+    sound = told.where(~is_named, table["command"])
+    return table.assign(command=table["command"].where(~is_other, UNKNOWN), **{SOUND: sound}), notes
 
 
 def _rules(

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from monitoring.scores import auc_fpr_neural_rejection, auc_fpr_smoothing
-from recognizer.attacks import CauseRejection, Confirm, EvadeNeuralRejection, EvadeSmoothing, Objective, nested_sweep
+from recognizer.attacks import CauseRejection, Confirm, Objective, evade, nested_sweep
 from recognizer.decision import Decision
 from recognizer.network import M5
 from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
@@ -158,16 +158,7 @@ def _objective(
 ) -> Objective:
     if attack == "cause_rejection":
         return CauseRejection(defense, clip_ids=clip_ids, seed=settings.seed, draws=settings.eot_draws)
-    if isinstance(defense, NeuralRejection):
-        return EvadeNeuralRejection(defense)
-    return EvadeSmoothing(
-        defense.network,
-        sigma=defense.sigma,
-        clip_ids=clip_ids,
-        seed=settings.seed,
-        draws=settings.eot_draws,
-        labels=defense.labels,
-    )
+    return evade(defense, clip_ids=clip_ids, seed=settings.seed, draws=settings.eot_draws)
 
 
 def _rehearsal(

@@ -14,7 +14,7 @@ from recognizer.attacks import CauseRejection, EvadeNeuralRejection, EvadeSmooth
 from recognizer.attacks import against_rejection as module
 from recognizer.decision import UNKNOWN, Outcome
 from recognizer.network import M5, Architecture
-from recognizer.neural_rejection import NeuralRejection, SupportVectorMachine
+from recognizer.neural_rejection import NeuralRejection, Score, SupportVectorMachine
 from recognizer.smoothing import RandomizedSmoothing, noise
 
 FEATURES = 8
@@ -35,7 +35,9 @@ def untrained(labels: int = 4) -> M5:
     return M5(Architecture(labels=labels, width=4, last_width=FEATURES, stride=4)).eval()
 
 
-def rejection(labels: tuple[str, ...] = COMMANDS, threshold: float = 0.55) -> NeuralRejection:
+def rejection(
+    labels: tuple[str, ...] = COMMANDS, threshold: float = 0.55, score: Score = Score.PROBABILITY
+) -> NeuralRejection:
     """Neural rejection around the features of a few clips, each label's own."""
     network = untrained()
     with torch.inference_mode():
@@ -52,7 +54,7 @@ def rejection(labels: tuple[str, ...] = COMMANDS, threshold: float = 0.55) -> Ne
         slope=-3 * torch.ones(len(labels), dtype=torch.float64),
         offset=torch.ones(len(labels), dtype=torch.float64),
     )
-    return NeuralRejection(network, machine, labels, confidence_threshold=threshold)
+    return NeuralRejection(network, machine, labels, confidence_threshold=threshold, score=score)
 
 
 class HalfSpace(nn.Module):
@@ -72,8 +74,9 @@ class HalfSpace(nn.Module):
 
 @pytest.mark.parametrize("labels", [COMMANDS, ("go", "left", UNKNOWN, "stop")])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.55, 0.6, 1.0])
-def test_success_is_the_defenses_own_decision(labels: tuple[str, ...], threshold: float) -> None:
-    defense = rejection(labels, threshold)
+@pytest.mark.parametrize("score", Score)
+def test_success_is_the_defenses_own_decision(labels: tuple[str, ...], threshold: float, score: Score) -> None:
+    defense = rejection(labels, threshold, score)
     waveforms, truth = clips(60), torch.arange(60) % 4
     rows = torch.arange(60)
     decisions = defense.decide(waveforms, clip_ids=ids(60), seed=0)
@@ -142,8 +145,27 @@ def test_far_from_the_training_data_the_direction_outlasts_float32() -> None:
     assert gradient.any()
 
 
-def test_both_attackers_of_neural_rejection_get_what_they_want() -> None:
-    defense = rejection(threshold=0.55)
+def test_an_attack_on_margins_climbs_even_where_all_of_them_are_negative() -> None:
+    defense = rejection(score=Score.MARGIN)
+    lowered = defense.machine.tensors() | {"intercept": defense.machine.intercept - 50}
+    far = NeuralRejection(
+        defense.network, SupportVectorMachine(**lowered), COMMANDS, confidence_threshold=0.5, score=Score.MARGIN
+    )
+    here = clips(3).requires_grad_()
+    truth = torch.tensor([0, 1, 2])
+    loss, is_broken = EvadeNeuralRejection(far)(here, truth, truth)
+    with torch.no_grad():
+        margins = far.machine.scores(far.network.features(here)).tolist()
+    expected = [max(m for c, m in enumerate(row) if c != k) - 0.5 for row, k in zip(margins, [0, 1, 2], strict=True)]
+    assert max(expected) < -40
+    assert loss.tolist() == pytest.approx(expected, rel=1e-6)
+    assert not is_broken.any()
+    assert torch.autograd.grad(loss.sum(), here)[0].any(dim=1).all()
+
+
+@pytest.mark.parametrize(("score", "threshold"), [(Score.PROBABILITY, 0.55), (Score.MARGIN, 0.9)])
+def test_both_attackers_of_neural_rejection_get_what_they_want(score: Score, threshold: float) -> None:
+    defense = rejection(threshold=threshold, score=score)
     waveforms, truth = clips(20), torch.arange(20) % 4
     evading = pgd(EvadeNeuralRejection(defense), waveforms, truth, eps=0.1, steps=20)
     decisions = defense.decide(evading.waveforms, clip_ids=ids(20), seed=0)
@@ -166,7 +188,7 @@ def test_the_loss_is_that_of_the_mean_soft_max_over_the_draws() -> None:
     for call in range(2):  # the second call's draws follow the first's
         aim = objective(waveforms, truth, rows)
         for clip, row in enumerate(rows.tolist()):
-            drawn = torch.from_numpy(noise(5, f"attacker\x00clip {row}", 6 * call, 6, SAMPLES))
+            drawn = noise(5, f"attacker\x00clip {row}", 6 * call, 6, SAMPLES)
             each = network(waveforms[clip] + 0.3 * drawn).double().softmax(dim=1)
             p = float(each.detach().mean(dim=0)[truth[clip]])
             assert float(aim.loss[clip].detach()) == pytest.approx(math.log((1 - p) / p), abs=1e-4)
@@ -200,7 +222,7 @@ def test_the_attacker_never_sees_the_defenses_draws() -> None:
     EvadeSmoothing(network, sigma=1.0, clip_ids=["clip"], seed=0)(silence, torch.tensor([0]), torch.tensor([0]))
     defense = RandomizedSmoothing(network, COMMANDS[:3], sigma=1.0)  # type: ignore[arg-type]
     defense.decide(silence, clip_ids=["clip"], seed=0)
-    assert len(torch.cat(heard).unique(dim=0)) == 132
+    assert len(torch.cat(heard).unique(dim=0)) == 32 + 112  # the defense draws whole blocks of 16
 
 
 def test_draws_in_parts_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from recognizer.decision import Reason
 from recognizer.defense import NetworkError
+from recognizer.mode import Mode
 from recognizer.network import M5, Architecture, architecture
-from recognizer.smoothing import BankVoting, KeyedVoting, Mode, RandomizedSmoothing, VoteTest, noise, voting_of
+from recognizer.smoothing import BankVoting, KeyedVoting, RandomizedSmoothing, VoteTest, noise, voting_of
 from recognizer.smoothing.bank import bank_noise, first_block
-from recognizer.smoothing.mode import has_bfloat16
+from recognizer.smoothing.fast import has_bfloat16
 from recognizer.smoothing.voting import BLOCK, Block
 
 SIGMA, SAMPLES = 0.1, 8000

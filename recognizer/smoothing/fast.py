@@ -1,11 +1,10 @@
-"""Which votes a decision takes: *exact* ones, for audits, studies and replay, or *fast* ones, for commands."""
+"""The votes of a mode: what is fast depends on the network and the machine."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 
+from recognizer.mode import Mode
 from recognizer.network import M5, POOL, Network
 from recognizer.smoothing.bank import BANK_ROWS, BankVoting
 from recognizer.smoothing.inference import FoldedM5
@@ -13,15 +12,6 @@ from recognizer.smoothing.voting import KeyedVoting, Voting
 
 LARGEST_ROW = 256 << 10
 """Bytes of one bank row's responses up to which a bank pays: reading them must be cheaper than computing them."""
-
-
-class Mode(StrEnum):
-    """How votes are computed."""
-
-    EXACT = "exact"
-    """Keyed noise, float32: the same votes at any time, in any order."""
-    FAST = "fast"
-    """The same test on other draws, or at another precision."""
 
 
 def voting_of(network: Network, mode: Mode, *, sigma: float, samples: int, seed: int, rows: int = BANK_ROWS) -> Voting:

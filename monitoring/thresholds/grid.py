@@ -1,0 +1,32 @@
+"""Which settings are measured, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ThresholdGrid(BaseModel):
+    """The settings of a sweep; those that the bundle has are always among them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    error_alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.0001, 0.001, 0.01, 0.05)
+    draws: tuple[Annotated[int, Field(ge=1)], ...] = (30, 100, 300, 1000)
+    """N"""
+    confidence_thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+    seed: int = 0
+    """Keys the smoothing noise, the attacked clips and the bootstrap."""
+    tolerance: float = Field(default=0.05, ge=0, le=1)
+    """The gap that is still acceptable."""
+    min_speakers: int = Field(default=20, ge=10)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    replicates: int = Field(default=1000, ge=100)
+    eps: float = Field(default=0.002, gt=0, le=2)
+    """L-infinity radius of the attack, raw amplitude."""
+    attacked_clips: int = Field(default=64, ge=0)
+    """At most; 0 = no attack."""
+    attack_steps: int = Field(default=20, ge=1)
+    attack_draws: int = Field(default=16, ge=1)
+    """Noisy copies a step of the attack on RS."""
