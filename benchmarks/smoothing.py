@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from benchmarks.cohen import ABSTAIN, cohen_predict, published
 from benchmarks.floors import floors, measure_machine, work_of
 from benchmarks.goals import Goal, finish
-from recognizer.audio import AudioFormat
-from recognizer.bundle import AudioSpec, load_bundle, read_manifest
+from recognizer.bundle import load_bundle
 from recognizer.decision import Decision
 from recognizer.defense import DefenseName
 from recognizer.manifest import load_manifest
@@ -38,6 +37,7 @@ from training.dataset import ClipSet, load_clips
 
 ERROR_ALPHA = 0.001
 N, LARGE_N = 1000, 10_000
+WINDOW = 16_000  # samples; the bundle's is to be this
 ATTRIBUTES = ("gender", "native", "age")
 console = Console(width=110)
 
@@ -141,9 +141,7 @@ def real_speech(bundle: Path, manifest: Path) -> tuple[RandomizedSmoothing, Clip
     loaded = load_bundle(bundle)
     smoothing = loaded.defenses[DefenseName.SMOOTHING]
     assert isinstance(smoothing, RandomizedSmoothing)
-    audio = AudioFormat(**AudioSpec(**read_manifest(bundle).audio.model_dump()).model_dump())
-    test = load_manifest(manifest).split("test")
-    return smoothing, load_clips(test, loaded.labels, audio)
+    return smoothing, load_clips(load_manifest(manifest).split("test"), loaded.labels, loaded.audio)
 
 
 def as_m5(smoothing: RandomizedSmoothing) -> M5:
@@ -160,7 +158,7 @@ def untrained_m5(like: RandomizedSmoothing) -> RandomizedSmoothing:
 
 def engine(like: RandomizedSmoothing, mode: Mode, test: VoteTest, draws: int) -> RandomizedSmoothing:
     """Our engine in one of its ways."""
-    voting = voting_of(like.network, mode, sigma=like.sigma, samples=16_000, seed=5)
+    voting = voting_of(like.network, mode, sigma=like.sigma, samples=WINDOW, seed=5)
     return RandomizedSmoothing(
         like.network, like.labels, sigma=like.sigma, error_alpha=ERROR_ALPHA, draws=draws, test=test, voting=voting
     )

@@ -50,12 +50,13 @@ from training.rejection import fit_rejection
 CORPORA = ("fsdd", "kokoro20", "speech_commands_mini", "duke_digits")
 FOLDS = 2
 ATTRIBUTES = ("gender", "native")
-EPOCHS = 50
+EPOCHS = 120
 TRAINED_ON, MEASURED_ON = Shares(sounds=0.05, pseudo_words=0.15), Shares(sounds=0.2, pseudo_words=0.2)
 SIGMA, DRAWS = 0.01, 200
 ABATING = 0.5  # threshold at which NR's rejection of what is far from its data is shown
 MOST_ACCEPTED, MOST_LOST = 0.05, 0.02
 THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 100))
+SHOWN = THRESHOLDS[9::10]
 NONE, RS = "none", "RS"
 NR = {Score.PROBABILITY: "NR, probability", Score.MARGIN: "NR, margin"}
 DEFENSES = (NONE, *NR.values(), RS, *(f"{name} + RS" for name in NR.values()))
@@ -304,6 +305,8 @@ def report(clips: pd.DataFrame, costs: list[dict[str, Any]], recipe: Recipe) -> 
     validation, test = clips[clips["split"] == "validation"], clips[clips["split"] == "test"]
     digits = test[test["heard"] == ""]
     plain = float((digits["without_unknown"] == digits["command"]).mean())
+    words = test[test["heard"] == UNSEEN]
+    measured = [{k: v for k, v in cost.items() if k != "recipe"} for cost in costs]
     least = max(accuracy(s, validation) for s in settings_of(NONE)) - MOST_LOST
     rules = {
         f"at most {MOST_ACCEPTED:.0%} of the validation words": {d: chosen(d, validation) for d in DEFENSES},
@@ -321,7 +324,11 @@ def report(clips: pd.DataFrame, costs: list[dict[str, Any]], recipe: Recipe) -> 
         "test_clips": {"digits": len(digits), **{h: int((test["heard"] == h).sum()) for h in HEARD}},
         "validation_words": int((validation["heard"] == UNSEEN).sum()),
         "accuracy_without_unknown": round(plain, 4),
-        "neural_rejection": costs,
+        "neural_rejection": measured,
+        "sweep": {
+            d: {f"{s.threshold:g}": [round(accuracy(s, test), 4), round(accepted(s, words), 4)] for s in settings_of(d)}
+            for d in DEFENSES
+        },
         "rules": {
             rule: {d: {"threshold": s.threshold, **_figures(s, test)} for d, s in of.items()}
             for rule, of in rules.items()
@@ -337,6 +344,11 @@ def report(clips: pd.DataFrame, costs: list[dict[str, Any]], recipe: Recipe) -> 
             table.add_row(defense, f"{setting.threshold:g}", f"{understood:.1f}", *(f"{s:.1f}" for s in shares))
         console.print(table)
     best = _best(rules[next(iter(rules))].values(), validation)
+    sweep = Table("threshold", *DEFENSES, title="digits understood / unseen words accepted, %, by NR's threshold")
+    for threshold in SHOWN:
+        pairs = ((accuracy(s, test), accepted(s, words)) for s in (Setting(d, threshold) for d in DEFENSES))
+        sweep.add_row(f"{threshold:g}", *(f"{100 * a:.1f} / {100 * b:.1f}" for a, b in pairs))
+    console.print(sweep)
     abating = Table("score", "digits", *HEARD, title=f"rejected, %, below {ABATING}, by NR that knows no unknown")
     kinds = {"digits": digits, **{h: test[test["heard"] == h] for h in HEARD}}
     rejected = {
@@ -353,10 +365,9 @@ def report(clips: pd.DataFrame, costs: list[dict[str, Any]], recipe: Recipe) -> 
             cells = (f"{100 * accepted(s, part):.1f}" for s in rules[next(iter(rules))].values())
             groups.add_row(f"{attribute} {group}", str(len(part)), *cells)
     console.print(groups)
-    words = test[test["heard"] == UNSEEN]
     by_word = (best.commands(words) != "").groupby(words[SOUND]).mean().sort_values()
     console.print(f"{best}, unseen words accepted: {', '.join(f'{w} {100 * s:.0f} %' for w, s in by_word.items())}")
-    for fold, cost in zip(results["folds"], costs, strict=True):
+    for fold, cost in zip(results["folds"], measured, strict=True):
         console.print(f"fold {fold}: {cost}")
     lost = plain - accuracy(best, test)
     finish(

@@ -7,7 +7,7 @@ stored.
 from __future__ import annotations
 
 import fcntl
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ DECISIONS = sa.Table(
     sa.Column("p_value", sa.Float),
     sa.Column("draws", sa.Integer),
     sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("bank", sa.BigInteger),
+    sa.Column("replay", sa.JSON(none_as_null=True)),
     sa.Column("speaker", sa.String(64), index=True),
     sa.Column("groups", sa.JSON, nullable=False),
     sa.Column("model", sa.String(80), nullable=False),
@@ -114,7 +114,7 @@ class Records:
             "p_value": certificate.p_value if certificate else None,
             "draws": certificate.draws if certificate else None,
             "seed": seed,
-            "bank": certificate.bank if certificate else None,
+            "replay": asdict(certificate.replay) if certificate and certificate.replay else None,
             "speaker": speaker,
             "groups": dict(groups),
             "model": model,

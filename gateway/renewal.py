@@ -33,5 +33,5 @@ class BankRenewal:
             for bank in self._banks:
                 try:
                     bank.renew(secrets.randbits(62))
-                except MemoryError:  # the old bank serves on, and the next attempt may find room for a new one
+                except (MemoryError, RuntimeError):  # torch's of no room; the old bank serves on until the next attempt
                     logger.exception("the noise bank could not be replaced; the old one stays in use")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import secrets
 
 import bentoml
 from prometheus_client import CollectorRegistry
@@ -30,7 +29,7 @@ def load_parts(settings: Settings, mode: Mode) -> tuple[Recognizer, Register]:
     Raises:
         BundleError, RegisterError: see there.
     """
-    recognizer = load_bundle(settings.bundle, device=settings.device, mode=mode, bank_seed=secrets.randbits(62))
+    recognizer = load_bundle(settings.bundle, device=settings.device, mode=mode)
     return recognizer, load_register(settings.speakers, recognizer.vocabulary)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
@@ -265,14 +266,14 @@ def version_of(folder: Path) -> str:
 
 
 def load_bundle(
-    folder: Path, *, device: torch.device | str = "cpu", mode: Mode = Mode.EXACT, bank_seed: int = 0
+    folder: Path, *, device: torch.device | str = "cpu", mode: Mode = Mode.EXACT, bank_seed: int | None = None
 ) -> Recognizer:
     """Check and load a bundle. No code from it runs.
 
     Args:
         mode: how randomized smoothing votes: reproducibly, or as fast as it can; and whether the later parts of a
             combined defense are asked of every clip (exact), or only where their answer still counts (fast).
-        bank_seed: of the noise that *fast* mode draws beforehand; a secret.
+        bank_seed: of the noise that *fast* mode draws beforehand; a secret, unpredictable by default.
 
     Raises:
         BundleError: see `read_manifest`; or weights that do not fit their architecture.
@@ -285,6 +286,7 @@ def load_bundle(
         DefenseName.NONE: Undefended(networks[spec.undefended_network], manifest.labels)
     }
     banks: list[BankVoting] = []
+    seed = secrets.randbits(62) if bank_seed is None else bank_seed
     try:
         if rejection := spec.neural_rejection:
             singles[DefenseName.NEURAL_REJECTION] = NeuralRejection(
@@ -297,7 +299,7 @@ def load_bundle(
         if smoothing := spec.smoothing:
             network = networks[smoothing.network]
             samples = AudioFormat(**manifest.audio.model_dump()).window
-            voting = voting_of(network, mode, sigma=smoothing.sigma, samples=samples, seed=bank_seed)
+            voting = voting_of(network, mode, sigma=smoothing.sigma, samples=samples, seed=seed)
             banks += [voting] if isinstance(voting, BankVoting) else []
             singles[DefenseName.SMOOTHING] = RandomizedSmoothing(
                 network,

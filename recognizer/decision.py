@@ -69,6 +69,19 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """What it takes, beside the decision's seed and clip id, to cast the same votes again."""
+
+    precision: str
+    """Of the multiplications: float32 or bfloat16."""
+    bank: int | None = None
+    """Seed of the noise bank that the first draws came from, a secret while that bank is in use; None where the noise
+    is keyed."""
+    rows: int | None = None
+    """How many the bank had."""
+
+
+@dataclass(frozen=True)
 class Certificate:
     """What a defense vouches for; a field that the defense does not have is None."""
 
@@ -82,8 +95,8 @@ class Certificate:
     radius_l2: float | None = None
     """L2 radius, raw amplitude; only where certification ran."""
     confidence_threshold: float | None = None
-    bank: int | None = None
-    """Seed of the noise bank that the first draws came from; a secret while that bank is in use."""
+    replay: Replay | None = None
+    """How the votes can be had again; never told to the caller."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recognizer.decision import Replay
 from recognizer.defense import finite
 from recognizer.network import M5, POOL
-from recognizer.smoothing.cores import over_cores
+from recognizer.smoothing.cores import cores, over_cores
 from recognizer.smoothing.inference import FoldedM5
 from recognizer.smoothing.noise import noise
 from recognizer.smoothing.voting import BLOCK, Ballot, Block, KeyedVoting, Leaders, compute
@@ -61,7 +62,8 @@ class NoiseBank:
             self.noise[index] = drawn
             self.responses[index] = self._by_pool(network.responses(drawn))
 
-        over_cores(fill, range(self.blocks))
+        for start in range(0, self.blocks, cores()):  # few at a time: decisions under way come in between
+            over_cores(fill, range(start, min(start + cores(), self.blocks)))
         self.mean = self.noise.mean(dim=2)
         self.power = self.noise.square().mean(dim=2)
 
@@ -70,46 +72,54 @@ class NoiseBank:
         copies, time, channels = responses.shape
         return responses.reshape(copies, time // POOL, POOL, channels).transpose(1, 2).flatten(2)
 
-    def logits(self, clips: ClipResponses, clip: Sequence[int], index: Sequence[int]) -> Tensor:
+    def logits(self, clips: Sequence[ClipResponses], index: Sequence[int]) -> Tensor:
         """Clips under the noise of one block of rows each.
 
         Args:
-            clips: see `of_clips`.
-            clip: [blocks] places in them.
+            clips: [blocks], see `of_clip`.
             index: [blocks] which rows.
 
         Returns:
             float32 [blocks, BLOCK, K].
         """
-        pooled = (_of(self.responses, index) + _of(clips.responses, clip).unsqueeze(1)).amax(dim=2)
-        noise, waveforms = _of(self.noise, index), _of(clips.waveforms, clip)
-        mean = _of(clips.mean, clip).unsqueeze(1) + _of(self.mean, index)
-        product = (noise @ waveforms.unsqueeze(2)).squeeze(2) / waveforms.shape[1]
-        second = _of(clips.power, clip).unsqueeze(1) + _of(self.power, index) + 2 * product
+        responses, waveforms, power = (
+            _stacked([getattr(clip, name) for clip in clips]) for name in ("responses", "waveform", "power")
+        )
+        pooled = (_of(self.responses, index) + responses.unsqueeze(1)).amax(dim=2)
+        mean = _of(self.mean, index)  # the clip's is 0
+        product = (_of(self.noise, index) @ waveforms.unsqueeze(2)).squeeze(2) / waveforms.shape[1]
+        second = power.unsqueeze(1) + _of(self.power, index) + 2 * product
         deviation = (second - mean.square()).clamp_min(0).sqrt()
         copies = pooled.view(len(index) * BLOCK, -1, self.network.width)
         return self.network.logits(copies, mean.flatten(), deviation.flatten()).view(len(index), BLOCK, -1)
 
-    def of_clips(self, waveforms: Tensor) -> ClipResponses:
-        """What is computed once a clip, float32 [clips, samples]."""
-        responses = self._by_pool(self.network.responses(waveforms))
-        return ClipResponses(waveforms, responses, waveforms.mean(dim=1), waveforms.square().mean(dim=1))
+    def of_clip(self, waveform: Tensor) -> ClipResponses:
+        """What is computed once a clip, float32 [samples].
+
+        Its mean, which the network does not hear, is taken off: the variance of a copy is the mean of squares less the
+        square of the mean, and would else lose its digits.
+        """
+        centred = waveform - waveform.mean()
+        responses = self._by_pool(self.network.responses(centred[None]))[0]
+        return ClipResponses(centred, responses, centred.square().mean())
 
 
 @dataclass(frozen=True)
 class ClipResponses:
-    """Clips, float32 [clips, samples], their first layer's responses, [clips, POOL, time * channels], and their two
-    first moments, [clips]."""
+    """A clip of mean 0, float32 [samples], its first layer's responses, [POOL, time * channels], and its power, []."""
 
-    waveforms: Tensor
+    waveform: Tensor
     responses: Tensor
-    mean: Tensor
     power: Tensor
 
 
 def _of(table: Tensor, places: Sequence[int]) -> Tensor:
     """Rows of a table; a single one is not copied, for a block of responses is two megabytes."""
     return table[places[0]].unsqueeze(0) if len(places) == 1 else table[list(places)]
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 class BankVoting:
@@ -125,9 +135,10 @@ class BankVoting:
             rows: of the bank.
         """
         self.device = next(network.parameters()).device
+        self.sigma = sigma
         self._keyed = KeyedVoting(network, sigma=sigma)
         self._folded = FoldedM5(network)
-        self._sigma, self._samples, self._rows = sigma, samples, rows
+        self._samples, self._rows = samples, rows
         self.bank = self._drawn(seed)
 
     def renew(self, seed: int) -> None:
@@ -135,13 +146,19 @@ class BankVoting:
         self.bank = self._drawn(seed)
 
     def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
-        """See `Voting`."""
+        """See `Voting`.
+
+        Raises:
+            ValueError: clips of another length than the bank was drawn for.
+        """
+        if waveforms.shape[1] != self._samples:
+            raise ValueError(f"the clips have {waveforms.shape[1]} samples; the bank was drawn for {self._samples}")
         keyed = self._keyed.ballot(waveforms, clip_ids=clip_ids, seed=seed)
         return _BankBallot(self.bank, waveforms.to(self.device), tuple(clip_ids), seed, keyed)
 
     def _drawn(self, seed: int) -> NoiseBank:
         return NoiseBank(
-            self._folded, sigma=self._sigma, samples=self._samples, rows=self._rows, seed=seed, device=self.device
+            self._folded, sigma=self.sigma, samples=self._samples, rows=self._rows, seed=seed, device=self.device
         )
 
 
@@ -149,12 +166,15 @@ class _BankBallot:
     def __init__(self, bank: NoiseBank, waveforms: Tensor, clip_ids: tuple[str, ...], seed: int, keyed: Ballot) -> None:
         self._bank, self._keyed = bank, keyed
         self._first = [first_block(seed, clip_id, bank.blocks) for clip_id in clip_ids]
-        with torch.inference_mode():
-            self._clips = bank.of_clips(waveforms)
+        self._clips = over_cores(bank.of_clip, waveforms)
 
     @property
-    def bank(self) -> int:
-        return self._bank.seed
+    def replay(self) -> Replay:
+        return Replay("float32", bank=self._bank.seed, rows=BLOCK * self._bank.blocks)
+
+    @property
+    def at_a_time(self) -> int:
+        return self._keyed.at_a_time
 
     def leaders(self, blocks: Sequence[Block]) -> Leaders:
         """See `Ballot`."""
@@ -166,9 +186,9 @@ class _BankBallot:
         return out
 
     def _leaders(self, blocks: Sequence[Block]) -> Tensor:
-        clips = [block.clip for block in blocks]
+        clips = [self._clips[block.clip] for block in blocks]
         rows = [(self._first[block.clip] + block.index) % self._bank.blocks for block in blocks]
-        return finite(self._bank.logits(self._clips, clips, rows)).argmax(dim=2)
+        return finite(self._bank.logits(clips, rows)).argmax(dim=2)
 
 
 def first_block(seed: int, clip_id: str, blocks: int) -> int:

@@ -34,6 +34,11 @@ def over_cores(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
     return [one(piece) for piece in pieces] if pool is None else list(pool.map(one, pieces))
 
 
+def start_cores() -> None:
+    """Start the threads now, while no other thread begins with torch; otherwise the first work does it."""
+    _workers()
+
+
 def _workers() -> ThreadPoolExecutor | None:
     """As many threads as torch has, of which each uses one; None where that is one."""
     global _pool
@@ -42,17 +47,26 @@ def _workers() -> ThreadPoolExecutor | None:
         return None
     with _lock:
         if _pool is None:
-            started = Barrier(threads)
-
-            def start(_: int) -> None:
-                torch.set_num_threads(1)  # of this thread, and of those that start later
-                started.wait()
-
-            pool = ThreadPoolExecutor(threads, thread_name_prefix="cores")
-            list(pool.map(start, range(threads)))
-            torch.set_num_threads(threads)  # of those that start later
-            _pool = pool
+            _pool = _started(threads)
     return _pool
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    started = Barrier(threads)
+
+    def start(_: int) -> None:
+        torch.set_num_threads(1)  # of this thread, and of those that begin with torch later
+        started.wait(timeout=60)
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="cores")
+    try:
+        list(pool.map(start, range(threads)))
+    except BaseException:
+        pool.shutdown(wait=False)
+        raise
+    finally:
+        torch.set_num_threads(threads)  # of those that begin later
+    return pool
 
 
 def _forget_workers() -> None:

@@ -14,10 +14,9 @@ import numpy as np
 from scipy.stats import norm
 from torch import Tensor
 
-from recognizer.decision import Certificate, Decision, Reason, conclude
+from recognizer.decision import Certificate, Decision, Reason, Replay, conclude
 from recognizer.defense import DefenseName
 from recognizer.network import Network
-from recognizer.smoothing.cores import cores
 from recognizer.smoothing.vote import Counts, InfeasibleSmoothing, VoteRule, Votes, VoteTest, lower_bound
 from recognizer.smoothing.voting import BLOCK, Block, KeyedVoting, Voting
 
@@ -80,8 +79,13 @@ class RandomizedSmoothing:
 
         Raises:
             InfeasibleSmoothing: see `check_settings`.
+            ValueError: votes under noise of another sigma.
         """
         check_settings(sigma=sigma, error_alpha=error_alpha, draws=draws, test=test, labels=len(labels))
+        if voting is not None and voting.sigma != sigma:
+            raise ValueError(
+                f"the votes are under noise of sigma = {voting.sigma:g}, and sigma = {sigma:g} is asked for"
+            )
         self.network = network.eval()
         self.labels = tuple(labels)
         self.sigma = sigma
@@ -102,7 +106,7 @@ class RandomizedSmoothing:
         """Exact arg-max counts, int64 [K], over the draws `first` ... `first + draws - 1` of a clip, [samples]."""
         ballot = self.exact.ballot(waveform[None], clip_ids=[clip_id], seed=seed)
         counts = np.zeros(len(self.labels), dtype=np.int64)
-        end, at_once = first + draws, _rounds(1)
+        end, at_once = first + draws, ballot.at_a_time
         for start in range(first // BLOCK, -(-end // BLOCK), at_once):
             blocks = [Block(0, index) for index in range(start, min(start + at_once, -(-end // BLOCK)))]
             leaders = ballot.leaders(blocks).ravel()
@@ -125,12 +129,12 @@ class RandomizedSmoothing:
         index = 0
         while not votes.is_settled.all() and (deadline is None or time.perf_counter() < deadline):
             clips = np.flatnonzero(~votes.is_settled)
-            rounds = min(_rounds(len(clips)), -(-self.draws // BLOCK) - index)
+            rounds = min(max(1, ballot.at_a_time // len(clips)), -(-self.draws // BLOCK) - index)
             leaders = ballot.leaders([Block(int(c), index + r) for c in clips for r in range(rounds)])
             votes.add(clips, leaders.reshape(len(clips), rounds * BLOCK))
             index += rounds
         return [
-            self._conclude(counts, float(p), is_over=bool(is_over), bank=ballot.bank)
+            self._conclude(counts, float(p), is_over=bool(is_over), replay=ballot.replay)
             for counts, p, is_over in zip(votes.counts, votes.p_values(), votes.is_settled, strict=True)
         ]
 
@@ -146,7 +150,12 @@ class RandomizedSmoothing:
             clip_id: keys the noise, with `seed`.
             selection_draws: n0.
             draws: n.
+
+        Raises:
+            InfeasibleSmoothing: error_alpha is 1, at which anything at all could be certified.
         """
+        if self.error_alpha == 1:
+            raise InfeasibleSmoothing("error_alpha is 1, which bounds nothing; a certificate needs a smaller one")
         chosen = int(self.votes(waveform, clip_id=clip_id, seed=seed, draws=selection_draws).argmax())
         counts = self.votes(waveform, clip_id=clip_id, seed=seed, draws=draws, first=selection_draws)
         p_lower = lower_bound(int(counts[chosen]), draws, self.error_alpha)
@@ -154,15 +163,15 @@ class RandomizedSmoothing:
             return CertifiedRadius(None, 0.0, p_lower, selection_draws + draws)
         return CertifiedRadius(chosen, self.sigma * float(norm.ppf(p_lower)), p_lower, selection_draws + draws)
 
-    def _conclude(self, counts: Counts, p: float, *, is_over: bool, bank: int | None) -> Decision:
+    def _conclude(self, counts: Counts, p: float, *, is_over: bool, replay: Replay) -> Decision:
         total = int(counts.sum())
+        is_decided = is_over or (self.rule.test is VoteTest.SEQUENTIAL and total > 0 and p <= self.error_alpha)
         hold = None
-        if p > self.error_alpha:
-            if is_over:
-                detail = f"p = {p:.2g} > error_alpha = {self.error_alpha:g} after {total} draws"
-                hold = (Reason.SMOOTHING_TIE, detail)
-            else:
-                hold = (Reason.DEADLINE, f"the vote was not settled after {total} draws, when time was up")
+        if not is_decided:
+            hold = (Reason.DEADLINE, f"the vote was not settled after {total} draws, when time was up")
+        elif p > self.error_alpha:
+            detail = f"p = {p:.2g} > error_alpha = {self.error_alpha:g} after {total} draws"
+            hold = (Reason.SMOOTHING_TIE, detail)
         return conclude(
             self.labels,
             (counts / max(total, 1)).tolist(),
@@ -174,11 +183,6 @@ class RandomizedSmoothing:
                 error_alpha=self.error_alpha,
                 draws=total,
                 p_value=p,
-                bank=bank,
+                replay=replay,
             ),
         )
-
-
-def _rounds(clips: int) -> int:
-    """How many blocks of each of so many undecided clips keep every core busy; no more than that is drawn ahead."""
-    return max(1, cores() // clips)

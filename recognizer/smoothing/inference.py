@@ -53,9 +53,9 @@ class FoldedM5:
 
     def __call__(self, waveforms: Tensor) -> Tensor:
         """Logits, float32 [copies, K], of waveforms, float32 [copies, samples]."""
-        mean = waveforms.mean(dim=1)
-        deviation = (waveforms - mean[:, None]).square().mean(dim=1).sqrt()
-        return self.logits(_pool(self.responses(waveforms)), mean, deviation)
+        centred = waveforms - waveforms.mean(dim=1, keepdim=True)  # an offset would cost a low precision its digits
+        deviation = centred.square().mean(dim=1).sqrt()
+        return self.logits(_pool(self.responses(centred)), torch.zeros_like(deviation), deviation)
 
     def frames_pooled(self, samples: int) -> int:
         """How many time steps the first pooling leaves."""

@@ -24,7 +24,7 @@ EARLY_SHARE = 0.01
 
 SCORE_ALPHA = 0.001
 """The smallest error_alpha of the rejection score (eq. 2). A vote goes on until it is settled at this alpha too, even
-where error_alpha is larger: the score of a clip is then the same whether or not its vote could stop early."""
+where error_alpha is larger: a vote that stops early then has the score 0, as it nearly always would have at N draws."""
 
 
 class VoteTest(StrEnum):
@@ -110,12 +110,12 @@ class VoteRule:
         if not 0 < self.error_alpha <= 1:
             raise InfeasibleSmoothing(f"error_alpha is {self.error_alpha}; it must lie in (0, 1]")
         least = 2.0 ** (1 - self.draws)
-        share = 1.0 if self.test is VoteTest.FIXED else 1 - EARLY_SHARE
+        share, name = (1.0, "") if self.test is VoteTest.FIXED else (1 - EARLY_SHARE, f"{1 - EARLY_SHARE:g} ")
         if self.error_alpha < 1 and self.error_alpha * share < least:
             needed = int(np.ceil(1 - np.log2(self.error_alpha * share)))
             raise InfeasibleSmoothing(
-                f"with {self.draws} draws even a unanimous vote has p = 2^(1-{self.draws}) > error_alpha = "
-                f"{self.error_alpha:g}: every clip would be rejected; take at least {needed} draws or a larger "
+                f"with {self.draws} draws even a unanimous vote has p = 2^(1-{self.draws}) > {name}error_alpha = "
+                f"{self.error_alpha * share:g}: every clip would be rejected; take at least {needed} draws or a larger "
                 "error_alpha"
             )
 
@@ -180,14 +180,16 @@ class Votes:
 
         Fixed: Cohen's p-value of a vote that is over. Sequential: min(1, p_N / (1 - w), (K - 1) / (w max e)), p_N
         Cohen's p-value once there are N draws, e the leader's; before that the last term alone, which holds at any
-        draw. What another label's lead was once worth says nothing of the one that leads now.
+        draw. What another label's lead was once worth says nothing of the one that leads now, and a tie has p = 1.
         """
         if self.rule.test is VoteTest.FIXED:
             return np.where(self.is_settled, p_value(self.counts), 1.0)
         leader = self.counts.argmax(axis=1)
         early = self.rule.p_value_of_e(self._log_e[np.arange(len(leader)), leader])
         at_the_end = np.minimum(early, p_value(self.counts) / (1 - EARLY_SHARE))
-        return np.where(self.draws >= self.rule.draws, np.minimum(1.0, at_the_end), early)
+        p = np.where(self.draws >= self.rule.draws, np.minimum(1.0, at_the_end), early)
+        first, second = _top_two(self.counts)
+        return np.where(first == second, 1.0, p)
 
 
 def _top_two(counts: Counts) -> tuple[Counts, Counts]:

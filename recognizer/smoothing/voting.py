@@ -16,9 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recognizer.decision import Replay
 from recognizer.defense import finite
 from recognizer.network import M5, Network
-from recognizer.smoothing.cores import over_cores
+from recognizer.smoothing.cores import cores, over_cores, start_cores
 from recognizer.smoothing.inference import FoldedM5
 from recognizer.smoothing.noise import noise
 
@@ -42,8 +43,13 @@ class Ballot(Protocol):
     """The votes on some clips."""
 
     @property
-    def bank(self) -> int | None:
-        """The seed of the bank that the noise came from; None where each clip has its own."""
+    def replay(self) -> Replay:
+        """How the votes can be had again."""
+        ...
+
+    @property
+    def at_a_time(self) -> int:
+        """How many blocks keep the device busy."""
         ...
 
     def leaders(self, blocks: Sequence[Block]) -> Leaders:
@@ -57,6 +63,11 @@ class Ballot(Protocol):
 
 class Voting(Protocol):
     """A network under noise of one sigma."""
+
+    @property
+    def sigma(self) -> float:
+        """Raw amplitude."""
+        ...
 
     def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
         """The votes on clips, float32 [clips, samples], whose noise is keyed by their ids and the seed."""
@@ -75,7 +86,10 @@ class KeyedVoting:
         """
         self.device = next(network.parameters()).device
         self.sigma = sigma
+        self.precision = precision
         self.logits = _logits_of(network, precision)
+        if self.device.type == "cpu":
+            start_cores()
 
     def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
         """See `Voting`."""
@@ -83,10 +97,16 @@ class KeyedVoting:
 
 
 class _KeyedBallot:
-    bank = None
-
     def __init__(self, voting: KeyedVoting, waveforms: Tensor, clip_ids: tuple[str, ...], seed: int) -> None:
         self._voting, self._waveforms, self._clip_ids, self._seed = voting, waveforms, clip_ids, seed
+
+    @property
+    def replay(self) -> Replay:
+        return Replay(str(self._voting.precision).removeprefix("torch."))
+
+    @property
+    def at_a_time(self) -> int:
+        return cores() if self._voting.device.type == "cpu" else _TOGETHER
 
     def leaders(self, blocks: Sequence[Block]) -> Leaders:
         """See `Ballot`."""
@@ -121,7 +141,8 @@ def compute(work: Callable[[Sequence[Block]], Tensor], blocks: Sequence[Block], 
     if device.type == "cpu":
         parts = over_cores(lambda block: work([block]), blocks)
     else:
-        with torch.inference_mode():
+        exactly = torch.backends.cudnn.flags(allow_tf32=False)  # float32 means float32 on an accelerator, too
+        with torch.inference_mode(), exactly:
             parts = [work(blocks[i : i + _TOGETHER]) for i in range(0, len(blocks), _TOGETHER)]
     return torch.cat(parts).cpu().numpy()
 

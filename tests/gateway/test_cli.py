@@ -162,10 +162,15 @@ def test_train_writes_the_defenses_that_are_allowed(evenvoice: Evenvoice, tone_m
     both, purified = "neural_rejection.smoothing", "opus.low_pass.smoothing"
     options = ["--epochs", "1", "--architecture", "m5-small", "--allow", both, "--allow", purified]
     options += ["--purifier", "opus:bitrate=12000", "--purifier", "low_pass:cutoff=2500.5", "--default-defense", both]
+    options += ["--score", "margin"]
     done = evenvoice("train", tone_manifest, "--out", tmp_path / "out", *options)
     assert done.code == 0, done.err
-    defenses = read_manifest(tmp_path / "out").defenses
+    manifest = read_manifest(tmp_path / "out")
+    defenses = manifest.defenses
     assert (defenses.allowed, defenses.default) == ((both, purified), both)
+    assert defenses.neural_rejection is not None
+    assert defenses.neural_rejection.score == "margin"
+    assert manifest.test_results["far_from_data"]["says"] in " ".join(done.out.split())
     assert (defenses.purifiers["opus"]["bitrate"], defenses.purifiers["low_pass"]["cutoff"]) == (12_000, 2500.5)
 
 

@@ -16,7 +16,7 @@ from gateway.schemas import CertificateBody, CommandResponse
 from monitoring.audit import AuditReport
 from recognizer.audio import read_clip
 from recognizer.bundle import BundleManifest, load_bundle, read_manifest, save_bundle
-from recognizer.decision import Certificate
+from recognizer.decision import Certificate, Replay
 from recognizer.manifest import load_manifest
 from recognizer.mode import Mode
 from recognizer.recognizer import Recognizer
@@ -113,8 +113,10 @@ def test_after_a_purifier_certificates_speak_of_the_purified_clip(combined_door:
 
 
 def test_the_wire_shows_all_of_a_certificate_but_the_seed_of_the_noise() -> None:
-    assert {f.name for f in fields(Certificate)} - set(CertificateBody.model_fields) == {"bank"}
-    certificate = Certificate(defense="smoothing", sigma=0.1, draws=100, p_value=0.0, bank=1234567)
+    assert {f.name for f in fields(Certificate)} - set(CertificateBody.model_fields) == {"replay"}
+    certificate = Certificate(
+        defense="smoothing", sigma=0.1, draws=100, p_value=0.0, replay=Replay("float32", bank=1234567, rows=64)
+    )
     assert "1234567" not in CertificateBody.of(certificate).model_dump_json()
 
 

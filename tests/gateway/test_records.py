@@ -64,7 +64,7 @@ def test_no_column_holds_audio(records: Records, tmp_path: Path) -> None:
     assert "BLOB" not in set(columns.values())
     assert set(columns) == {
         "request_id", "received_at", "outcome", "reason", "command", "defense", "confidence", "p_value", "draws",
-        "seed", "bank", "speaker", "groups", "model", "true_command", "labelled_at",
+        "seed", "replay", "speaker", "groups", "model", "true_command", "labelled_at",
     }  # fmt: skip
 
 

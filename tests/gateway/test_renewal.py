@@ -41,5 +41,25 @@ def test_closing_does_not_wait_for_the_next_time(voting: BankVoting) -> None:
     assert voting.bank.seed == 1
 
 
+def test_a_machine_without_room_keeps_its_bank_and_tries_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Crowded(BankVoting):
+        attempts = 0
+
+        def renew(self, seed: int) -> None:
+            self.attempts += 1
+            if self.attempts < 3:
+                torch.empty(1 << 60)  # torch's own words for no room
+            super().renew(seed)
+
+    crowded = Crowded(M5(architecture("m5-small", 3)).eval(), sigma=0.1, samples=4000, seed=1, rows=16)
+    renewal = BankRenewal([crowded], seconds=0.01)
+    ends = time.monotonic() + 60
+    while crowded.bank.seed == 1 and time.monotonic() < ends:
+        time.sleep(0.005)
+    renewal.close()
+    assert crowded.bank.seed != 1
+    assert sum("could not be replaced" in record.message for record in caplog.records) == 2
+
+
 def test_without_banks_there_is_nothing_to_do() -> None:
     BankRenewal([], seconds=1).close()

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from recognizer.decision import Reason
+from recognizer.decision import Reason, Replay
 from recognizer.defense import NetworkError
 from recognizer.mode import Mode
 from recognizer.network import M5, Architecture, architecture
@@ -61,7 +61,7 @@ def test_its_votes_are_the_networks_own_under_the_recorded_rows_but_for_near_tie
 ) -> None:
     ids = [f"clip {i}" for i in range(len(clips))]
     ballot = voting.ballot(clips, clip_ids=ids, seed=3)
-    assert ballot.bank == 7
+    assert ballot.replay == Replay("float32", bank=7, rows=64)
     draws = 96  # 64 from the bank and 32 of the clip's own
     blocks = [Block(c, b) for c in range(len(clips)) for b in range(draws // BLOCK)]
     leaders = torch.from_numpy(ballot.leaders(blocks)).view(len(clips), draws)
@@ -80,7 +80,7 @@ def test_its_logits_are_the_networks_to_float32(small: M5, clips: Tensor, voting
     bank = voting.bank
     with torch.inference_mode():
         for clip in (clips[0], clips[1] * 5 - 0.5, torch.zeros(SAMPLES)):
-            (got,) = bank.logits(bank.of_clips(clip[None]), [0], [2])
+            (got,) = bank.logits([bank.of_clip(clip)], [2])
             expected = small(clip + SIGMA * bank_noise(7, 2, SAMPLES))
             torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3 * float(expected.std()))
 
@@ -89,19 +89,47 @@ def test_many_blocks_at_once_are_what_they_are_one_by_one(clips: Tensor, voting:
     """As an accelerator computes them."""
     bank = voting.bank
     with torch.inference_mode():
-        heard = bank.of_clips(clips)
-        together = bank.logits(heard, [0, 3, 3, 1], [2, 0, 2, 3])
-        for one, clip, index in zip(together, [0, 3, 3, 1], [2, 0, 2, 3], strict=True):
-            (alone,) = bank.logits(heard, [clip], [index])
+        heard = [bank.of_clip(clips[place]) for place in (0, 3, 3, 1)]
+        together = bank.logits(heard, [2, 0, 2, 3])
+        for one, clip, index in zip(together, heard, [2, 0, 2, 3], strict=True):
+            (alone,) = bank.logits([clip], [index])
             torch.testing.assert_close(one, alone, rtol=1e-3, atol=1e-3 * float(alone.std()))
 
 
-def test_no_row_is_used_twice_in_a_vote(voting: BankVoting) -> None:
-    """Every block of the bank once, whatever place the vote begins at; the rows themselves are distinct."""
+def test_the_rows_are_independent(voting: BankVoting) -> None:
     rows = voting.bank.noise.view(64, SAMPLES)
-    assert len(torch.unique(rows, dim=0)) == 64
     correlations = np.corrcoef(rows.numpy())[np.triu_indices(64, 1)]
     assert stats.kstest(correlations * math.sqrt(SAMPLES), "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("clip_id", ["a", "b", "c", "d", "e", "f"])
+def test_no_row_is_used_twice_in_a_vote(
+    clips: Tensor, voting: BankVoting, clip_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the bank's blocks once, wherever the vote begins, and then noise of the clip's own."""
+    asked: list[int] = []
+    answer = voting.bank.logits
+    monkeypatch.setattr(voting.bank, "logits", lambda heard, index: asked.extend(index) or answer(heard, index))
+    voting.ballot(clips[:1], clip_ids=[clip_id], seed=0).leaders([Block(0, index) for index in range(6)])
+    assert sorted(asked) == [0, 1, 2, 3]
+    assert asked[0] == first_block(0, clip_id, 4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("sigma", [0.003, 0.02])
+def test_a_clip_far_off_zero_under_little_noise_keeps_its_digits(small: M5, offset: float, sigma: float) -> None:
+    bank = BankVoting(small, sigma=sigma, samples=SAMPLES, seed=2, rows=16).bank
+    clip = torch.full((SAMPLES,), offset)
+    with torch.inference_mode():
+        (got,) = bank.logits([bank.of_clip(clip)], [0])
+        expected = small.double()(clip.double() + sigma * bank_noise(2, 0, SAMPLES).double())
+        small.float()
+    torch.testing.assert_close(got.double(), expected, rtol=1e-2, atol=5e-3 * float(expected.std()))
+
+
+def test_clips_of_another_length_are_refused(clips: Tensor, voting: BankVoting) -> None:
+    with pytest.raises(ValueError, match="7999 samples; the bank was drawn for 8000"):
+        voting.ballot(clips[:, :7999], clip_ids=list("abcde"), seed=0)
 
 
 def test_votes_begin_all_over_the_bank() -> None:
@@ -116,17 +144,19 @@ def test_a_decision_tells_its_bank_and_can_be_replayed(small: M5, clips: Tensor,
     for i, decision in enumerate(smoothing.decide(clips, clip_ids=list("abcde"), seed=11)):
         certificate = decision.certificate
         assert certificate is not None
-        assert certificate.bank == 7
-        logits = logits_by_hand(small, clips[i], 11, "abcde"[i], 64, 96, bank=certificate.bank)
+        replay = certificate.replay
+        assert replay is not None
+        assert (replay.precision, replay.bank, replay.rows) == ("float32", 7, 64)
+        logits = logits_by_hand(small, clips[i], 11, "abcde"[i], replay.rows, 96, bank=replay.bank)
         counts = torch.bincount(logits.argmax(dim=1), minlength=10)
         assert decision.confidence == pytest.approx(float(counts.max()) / 96, abs=1.01 / 96)
 
 
 def test_exact_decisions_name_no_bank(small: M5, clips: Tensor) -> None:
     smoothing = RandomizedSmoothing(small, LABELS, sigma=SIGMA, draws=32, error_alpha=0.01)
-    assert [d.certificate.bank for d in smoothing.decide(clips, clip_ids=list("abcde"), seed=0) if d.certificate] == [
-        None
-    ] * 5
+    for decision in smoothing.decide(clips, clip_ids=list("abcde"), seed=0):
+        assert decision.certificate is not None
+        assert decision.certificate.replay == Replay("float32")
 
 
 def test_a_new_bank_is_used_from_the_next_decision_on(small: M5, clips: Tensor) -> None:
@@ -136,8 +166,8 @@ def test_a_new_bank_is_used_from_the_next_decision_on(small: M5, clips: Tensor) 
     renewing = Thread(target=voting.renew, args=(2,))
     renewing.start()
     renewing.join()
-    assert voting.ballot(clips, clip_ids=list("abcde"), seed=0).bank == 2
-    assert old.bank == 1
+    assert voting.ballot(clips, clip_ids=list("abcde"), seed=0).replay == Replay("float32", bank=2, rows=16)
+    assert old.replay == Replay("float32", bank=1, rows=16)
     np.testing.assert_array_equal(old.leaders([Block(0, 0)]), before)
     assert not torch.equal(voting.bank.noise[0], SIGMA * bank_noise(1, 0, SAMPLES))
 

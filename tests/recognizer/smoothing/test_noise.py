@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import multiprocessing
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -60,14 +58,6 @@ def test_noise_is_the_same_from_many_threads_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         for got, wanted in zip(pool.map(lambda i: stream(clip_id=str(i)), range(8)), expected, strict=True):
             np.testing.assert_array_equal(got, wanted)
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
-def test_a_process_forked_after_the_first_draw_draws_the_same() -> None:
-    expected = stream()
-    time.sleep(0.1)  # until the drawing threads are idle: a child would then wait for threads it does not have
-    with multiprocessing.get_context("fork").Pool(1) as child:
-        np.testing.assert_array_equal(child.apply_async(stream).get(timeout=20), expected)
 
 
 def test_noise_takes_and_leaves_no_global_state() -> None:

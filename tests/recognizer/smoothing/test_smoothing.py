@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from votes_cast import Cast, HalfSpace
 from recognizer.decision import UNKNOWN, Decision, Reason
 from recognizer.defense import NetworkError
 from recognizer.network import M5
-from recognizer.smoothing import RandomizedSmoothing, VoteTest, noise, p_value
+from recognizer.smoothing import InfeasibleSmoothing, RandomizedSmoothing, VoteTest, noise, p_value
 from recognizer.smoothing.voting import BLOCK, Block
 
 LABELS = ("go", "left", "right")
@@ -253,7 +254,8 @@ def test_a_vote_that_has_no_time_is_an_abstention(test: VoteTest) -> None:
 
 
 def test_the_votes_so_far_are_enough_where_the_sequential_test_says_so() -> None:
-    """31 unanimous draws: at error_alpha = 0.1 accepted whenever one looks; a fixed test must wait for its N."""
+    """15 draws for one label, then one against it: enough at error_alpha = 0.1, and not at the score's 0.001, for which
+    the vote goes on; a fixed test must wait for its N."""
 
     class Slow(Cast):
         def leaders(self, blocks: Sequence[Block]) -> NDArray[np.int64]:
@@ -270,28 +272,103 @@ def test_the_votes_so_far_are_enough_where_the_sequential_test_says_so() -> None
         assert decision.reason is reason
 
 
+@pytest.mark.parametrize("test", list(VoteTest))
+def test_nothing_is_accepted_on_no_draws_even_where_every_p_value_would_do(test: VoteTest) -> None:
+    smoothing = smoothed(HalfSpace(0.0), ("a", "b"), sigma=0.1, error_alpha=1.0, draws=50, test=test)
+    (decision,) = smoothing.decide(torch.ones(1, 4), clip_ids=["clip"], seed=0, deadline=time.perf_counter())
+    assert decision.reason is Reason.DEADLINE
+
+
+def test_certifies_nothing_at_an_error_alpha_that_bounds_nothing() -> None:
+    smoothing = smoothed(HalfSpace(0.0), ("a", "b"), sigma=0.1, error_alpha=1.0, draws=50)
+    with pytest.raises(InfeasibleSmoothing, match="error_alpha is 1"):
+        smoothing.certify(torch.ones(4), clip_id="clip", seed=0)
+
+
+def test_votes_under_another_sigma_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"sigma = 0.1, and sigma = 0.3"):
+        smoothed(HalfSpace(0.0), ("a", "b"), sigma=0.3, voting=Cast([[0]], sigma=0.1))
+
+
+def test_no_clips_give_no_decisions(network: M5) -> None:
+    assert smoothed(network, sigma=0.1).decide(torch.empty(0, 600), clip_ids=[], seed=0) == []
+
+
 # Whatever number of threads
 
+PROGRAM = """
+import os, sys, torch
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from recognizer.mode import Mode
+from recognizer.network import M5, architecture
+from recognizer.smoothing import InfeasibleSmoothing, RandomizedSmoothing, VoteTest, voting_of
 
-def test_votes_are_the_same_whatever_the_number_of_threads() -> None:
-    program = """
-import sys, torch
-from recognizer.network import M5, Architecture
-from recognizer.smoothing import RandomizedSmoothing
 torch.set_num_threads(int(sys.argv[1]))
 torch.manual_seed(3)
-network = M5(Architecture(labels=10, width=32, last_width=64, stride=16)).eval()
-clips = 0.1 * torch.randn(4, 8000, generator=torch.Generator().manual_seed(0))
+network = M5(architecture("m5-small", 10)).eval()
+clips = 0.4 * torch.randn(6, 8000, generator=torch.Generator().manual_seed(0))
 with torch.inference_mode():
-    network.head.bias -= network(0.1 * torch.randn(50, 8000)).mean(dim=0)
-smoothing = RandomizedSmoothing(network, [str(k) for k in range(10)], sigma=0.1)
-print([smoothing.votes(clip, clip_id="clip", seed=1, draws=200).tolist() for clip in clips])
+    network.head.weight *= 50
+    network.head.bias -= network(0.4 * torch.randn(50, 8000)).mean(dim=0)
+names = [f"clip {i}" for i in range(6)]
+
+def smoothing(mode):
+    voting = voting_of(network, mode, sigma=0.1, samples=8000, seed=1, rows=64)
+    return RandomizedSmoothing(
+        network,
+        [str(k) for k in range(10)],
+        sigma=0.1,
+        error_alpha=0.05,
+        draws=200,
+        test=VoteTest.SEQUENTIAL,
+        voting=voting,
+    )
+
+def said(which):
+    decisions = which.decide(clips, clip_ids=names, seed=1)
+    return [(d.command, d.certificate.draws, d.certificate.p_value, d.confidence) for d in decisions]
 """
-    said = {
-        threads: subprocess.run(
-            [sys.executable, "-c", program, str(threads)], capture_output=True, text=True, check=True
-        ).stdout
-        for threads in (1, 2, 3)
-    }
-    assert said[1] == said[2] == said[3]
-    assert len(set(ast.literal_eval(said[1])[0])) > 2
+
+
+def run_program(body: str, threads: int) -> str:
+    command = [sys.executable, "-c", PROGRAM + body, str(threads)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
+
+
+def test_decisions_are_the_same_whatever_the_number_of_threads_and_callers() -> None:
+    """Exact votes and a bank's; from one caller, and from several at once while banks are replaced by their like."""
+    body = """
+for mode in Mode:
+    which = smoothing(mode)
+    expected = said(which)
+    with ThreadPoolExecutor(4) as callers:
+        renewing = Thread(target=which.voting.renew, args=(1,)) if mode is Mode.FAST else None
+        if renewing:
+            renewing.start()
+        assert list(callers.map(said, [which] * 8)) == [expected] * 8
+        if renewing:
+            renewing.join()
+    print(expected)
+assert torch.get_num_threads() == int(sys.argv[1])
+"""
+    outputs = {threads: run_program(body, threads).splitlines() for threads in (1, 2, 3)}
+    assert outputs[1] == outputs[2] == outputs[3]
+    exact, fast = (ast.literal_eval(line) for line in outputs[1])
+    assert len({draws for _, draws, _, _ in exact}) > 2
+    assert exact != fast
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system does not fork")
+def test_a_process_forked_after_the_first_decision_decides_the_same() -> None:
+    body = """
+for mode in Mode:
+    which = smoothing(mode)
+    expected = said(which)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if said(which) == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("same")
+"""
+    assert run_program(body, 3) == "same\n"

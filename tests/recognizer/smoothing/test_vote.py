@@ -129,6 +129,8 @@ def literal(leaders: list[int], rule: VoteRule) -> tuple[list[int], int, float]:
         early = min(1.0, (rule.labels - 1) / (EARLY_SHARE * math.exp(min(most[first], 700))))
         if draw < rule.draws and early <= min(rule.error_alpha, 0.001) * (1 + 1e-12):
             return counts, draw, early
+    if sorted(counts)[-1] == sorted(counts)[-2]:
+        return counts, sum(counts), 1.0
     first = max(range(rule.labels), key=lambda k: (counts[k], -k))
     early = min(1.0, (rule.labels - 1) / (EARLY_SHARE * math.exp(min(most[first], 700))))
     if sum(counts) < rule.draws:
@@ -187,15 +189,27 @@ def test_what_another_label_once_led_by_is_no_evidence_for_the_leader() -> None:
 
 
 @pytest.mark.parametrize("error_alpha", [1e-6, 0.001, 0.05])
-def test_early_stopping_leaves_the_rejection_score_what_it_is(error_alpha: float) -> None:
-    """A vote that stopped early has p <= 0.001, below which eq. 2 does not look."""
+def test_the_rejection_score_is_that_of_a_fixed_n_within_one_in_a_hundred(error_alpha: float) -> None:
     random = np.random.default_rng(1)
-    rule = sequential(3, 400, error_alpha)
-    votes = Votes(300, rule)
-    votes.add(np.arange(300), random.choice(3, (300, 400), p=[0.6, 0.3, 0.1]))
-    is_early = votes.draws < 400
-    assert is_early.sum() > 100
-    assert (votes.p_values()[is_early] <= 0.001 * (1 + 1e-12)).all()
+    leaders = np.concatenate([random.choice(3, (200, 400), p=[p, 0.9 - p, 0.1]) for p in (0.45, 0.48, 0.5, 0.6)])
+    scores = []
+    for test in VoteTest:
+        votes = Votes(800, VoteRule(labels=3, draws=400, error_alpha=error_alpha, test=test))
+        votes.add(np.arange(800), leaders)
+        scores.append(np.maximum(votes.p_values() - 0.001, 0))
+    fixed, early = scores
+    assert (early <= fixed / (1 - EARLY_SHARE) + 2e-5).all()
+    assert early.mean() == pytest.approx(fixed.mean(), rel=0.02)
+    assert (early == 0).sum() >= 100
+
+
+def test_a_tie_is_accepted_at_no_error_alpha_whoever_led_before() -> None:
+    rule = sequential(2, 200, 0.5)
+    for first in (0, 1):
+        votes = Votes(1, rule)
+        votes.add(np.array([0]), np.array([[first] * 14 + [1 - first] * 14 + [0, 1] * 86]))
+        assert votes.counts[0].tolist() == [100, 100]
+        assert votes.p_values()[0] == 1.0
 
 
 def test_a_share_of_error_alpha_too_small_for_the_last_test_is_refused() -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recognizer.decision import Replay
 from recognizer.smoothing.voting import BLOCK, Ballot, Block
 
 
@@ -33,10 +34,12 @@ class HalfSpace(nn.Module):
 class Cast:
     """A ballot whose votes are given, [clips, draws]; draws beyond them go to label 0."""
 
-    bank = None
+    replay = Replay("float32")
+    at_a_time = 1
 
-    def __init__(self, leaders: Sequence[Sequence[int]] | NDArray[np.int64]) -> None:
+    def __init__(self, leaders: Sequence[Sequence[int]] | NDArray[np.int64], sigma: float = 0.1) -> None:
         self._leaders = np.asarray(leaders, dtype=np.int64)
+        self.sigma = sigma
         self.asked: list[Block] = []
 
     def leaders(self, blocks: Sequence[Block]) -> NDArray[np.int64]:
