@@ -11,17 +11,25 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from monitoring.parity import SpeakerTable, Verdict, gap, group_means
+from monitoring.measured import (
+    AuditSettings,
+    GapFigures,
+    Measurement,
+    Unheard,
+    check_clips,
+    finite_or_none,
+    gap_figures,
+    hear,
+)
+from monitoring.parity import SpeakerTable, group_means
 from monitoring.scores import part_scores, rejection_score
-from recognizer.audio import AudioError, Clip, read_clip
 from recognizer.decision import UNKNOWN, Decision, Outcome
 from recognizer.manifest import SOUND, Manifest, ManifestError
 from recognizer.progress import OnProgress, Stage, silent
@@ -30,28 +38,10 @@ from recognizer.recognizer import Recognizer
 Metric = Literal["auc_fpr", "rejection", "accuracy"]
 METRICS: tuple[Metric, ...] = ("auc_fpr", "rejection", "accuracy")
 _BATCH = 64  # clips decoded and decided together
-_SHOWN = 5  # speakers that an error names
 _PART = "score_"  # of an outcomes' column: the score of the part that is named after it
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AuditSettings(_Model):
-    """How an audit measures."""
-
-    seed: int = 0
-    """Keys the smoothing noise and the bootstrap."""
-    tolerance: float = Field(default=0.05, ge=0, le=1)
-    """The gap that is still acceptable."""
-    min_speakers: int = Field(default=20, ge=10)
-    """A group with fewer is shown and not compared."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    replicates: int = Field(default=2000, ge=100)
-
-
-class Estimate(_Model):
+class Estimate(Measurement):
     """A mean over clips and its cluster-robust interval; the bounds are null where one speaker gives none."""
 
     mean: float
@@ -59,21 +49,21 @@ class Estimate(_Model):
     upper: float | None
 
 
-class FalseAcceptance(_Model):
+class FalseAcceptance(Measurement):
     """Clips of no command that were accepted as one."""
 
     clips: int = Field(ge=1)
     accepted: int
 
 
-class PartScore(_Model):
+class PartScore(Measurement):
     """AUC_FPR of one part of a combined defense, by itself."""
 
     part: str
     auc_fpr: Estimate
 
 
-class GroupResult(_Model):
+class GroupResult(Measurement):
     """One group under one defense."""
 
     group: str
@@ -91,28 +81,15 @@ class GroupResult(_Model):
     """Over this group's clips of no command, which no other figure counts; null where it has none."""
 
 
-class GapResult(_Model):
+class GapResult(GapFigures):
     """The gap of one metric over the groups of one attribute."""
 
     metric: Metric
     part: str | None = None
     """Of a combined defense, the part that AUC_FPR is of."""
-    value: float | None
-    """max - min over all declared groups ("parity" in the paper; low is good)."""
-    compared: tuple[str, ...]
-    """The groups with enough speakers."""
-    value_compared: float | None
-    lower: float | None
-    upper: float | None
-    verdict: Verdict
-    too_small: tuple[str, ...]
-    highest: str | None
-    lowest: str | None
-    minimum_detectable_gap: float | None
-    """The true gap between `highest` and `lowest` that such samples tell from 0 in 80 % of audits."""
 
 
-class AttributeResult(_Model):
+class AttributeResult(Measurement):
     """One attribute under one defense."""
 
     attribute: str
@@ -120,25 +97,18 @@ class AttributeResult(_Model):
     gaps: tuple[GapResult, ...]
 
 
-class Unheard(_Model):
-    """A clip that no decision could be made on."""
-
-    clip: str
-    why: str
-
-
-class DefenseResult(_Model):
+class DefenseResult(Measurement):
     """One defense over the whole manifest."""
 
     defense: str
     """See `recognizer.steps`."""
     overall: GroupResult
     attributes: tuple[AttributeResult, ...]
-    sounds: dict[str, FalseAcceptance] = {}
+    sounds: dict[str, FalseAcceptance] = Field(default={})
     """What a clip of no command is (a word, `babble`, ...) -> how many were accepted; where the manifest says it."""
 
 
-class AuditReport(_Model):
+class AuditReport(Measurement):
     """What `evenvoice audit run` writes."""
 
     schema_: Literal["evenvoice.audit/1"] = Field(default="evenvoice.audit/1", alias="schema")
@@ -180,7 +150,9 @@ def decide_all(
     unheard: list[Unheard] = []
     table = manifest.table.assign(clip=manifest.clip_ids)
     for start in range(0, len(table), _BATCH):
-        heard, clips = _hear(table.iloc[start : start + _BATCH], recognizer, unheard)
+        rows_heard, clips, not_heard = hear(table.iloc[start : start + _BATCH], recognizer.audio)
+        unheard += not_heard
+        heard = [{str(k): v for k, v in row.items()} for row in rows_heard.to_dict("records")]
         ids = [str(row["clip"]) for row in heard]
         for defense in defenses:
             decisions = recognizer.decide(clips, clip_ids=ids, seed=seed, defense=defense) if clips else []
@@ -215,14 +187,8 @@ def run_audit(
         UnknownDefense: the recogniser has no such defense.
     """
     settings = settings or AuditSettings()
-    strange = sorted(set(manifest.commands) - set(recognizer.labels))
-    if strange:
-        raise ManifestError(
-            f"the recogniser does not know the commands {strange}; it knows {list(recognizer.commands)}. "
-            f"Label words that are no command {UNKNOWN!r}"
-        )
-    _refuse_speakers_in_two_groups(manifest)
-    chosen = tuple(recognizer.defense(d).name for d in defenses or recognizer.defenses)
+    check_clips(manifest, recognizer)
+    chosen = tuple(dict.fromkeys(recognizer.defense(d).name for d in defenses or recognizer.defenses))
     outcomes, unheard = decide_all(recognizer, manifest, defenses=chosen, seed=settings.seed, on_progress=on_progress)
     if (outcomes["command"] == UNKNOWN).all():
         raise ManifestError("the manifest holds no clip of a command that can be heard; false rejections need some")
@@ -242,33 +208,6 @@ def run_audit(
         unheard=unheard,
     )
     return report, outcomes
-
-
-def _refuse_speakers_in_two_groups(manifest: Manifest) -> None:
-    for attribute in manifest.attributes:
-        groups = manifest.table.groupby("speaker")[attribute].unique()
-        torn = groups[groups.map(len) > 1]
-        if len(torn):
-            shown = "; ".join(f"{s!r}: {', '.join(sorted(g))}" for s, g in torn.head(_SHOWN).items())
-            more = f" and {len(torn) - _SHOWN} more" if len(torn) > _SHOWN else ""
-            raise ManifestError(
-                f"{len(torn)} of {len(groups)} speakers stand in two groups of {attribute} or more ({shown}{more}); "
-                "one group per speaker is accepted: settle it in the manifest"
-            )
-
-
-def _hear(
-    rows: pd.DataFrame, recognizer: Recognizer, unheard: list[Unheard]
-) -> tuple[list[dict[str, object]], list[Clip]]:
-    heard: list[dict[str, object]] = []
-    clips: list[Clip] = []
-    for row in rows.to_dict("records"):
-        try:
-            clips.append(read_clip(Path(str(row["path"])), recognizer.audio))
-            heard.append({str(k): v for k, v in row.items()})
-        except AudioError as error:
-            unheard.append(Unheard(clip=str(row["clip"]), why=str(error)))
-    return heard, clips
 
 
 def _outcome(row: dict[str, object], decision: Decision, defense: str, attributes: Sequence[str]) -> dict[str, object]:
@@ -311,7 +250,10 @@ def _attribute_result(outcomes: pd.DataFrame, attribute: str, settings: AuditSet
     return AttributeResult(
         attribute=attribute,
         groups=_group_results(outcomes, groups, settings),
-        gaps=tuple(_gap_result(f, t, settings) for f, t in _tables(outcomes, groups).items()),
+        gaps=tuple(
+            GapResult(metric=f.metric, part=f.part, **vars(gap_figures(t, settings)))
+            for f, t in _tables(outcomes, groups).items()
+        ),
     )
 
 
@@ -348,7 +290,7 @@ def _group_results(outcomes: pd.DataFrame, groups: pd.Series[str], settings: Aud
 
     def estimate(figure: _Figure, group: str) -> Estimate:
         mean = means[figure][group]
-        return Estimate(mean=mean.mean, lower=_finite(mean.lower), upper=_finite(mean.upper))
+        return Estimate(mean=mean.mean, lower=finite_or_none(mean.lower), upper=finite_or_none(mean.upper))
 
     def false_acceptance(group: str) -> FalseAcceptance | None:
         others = is_accepted[is_other & (groups == group)]
@@ -367,32 +309,3 @@ def _group_results(outcomes: pd.DataFrame, groups: pd.Series[str], settings: Aud
         )
         for group, mean in means[_Figure("accuracy")].items()
     )
-
-
-def _gap_result(figure: _Figure, table: SpeakerTable, settings: AuditSettings) -> GapResult:
-    found = gap(
-        table,
-        tolerance=settings.tolerance,
-        min_speakers=settings.min_speakers,
-        confidence=settings.confidence,
-        replicates=settings.replicates,
-        seed=settings.seed,
-    )
-    return GapResult(
-        metric=figure.metric,
-        part=figure.part,
-        value=_finite(found.value),
-        compared=found.compared,
-        value_compared=_finite(found.value_compared),
-        lower=_finite(found.lower),
-        upper=_finite(found.upper),
-        verdict=found.verdict,
-        too_small=found.too_small,
-        highest=found.highest,
-        lowest=found.lowest,
-        minimum_detectable_gap=_finite(found.minimum_detectable_gap),
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.table import Table
 
 from monitoring.audit import (
@@ -44,11 +45,19 @@ class Grid:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    is_first_whole: bool = False
+    """The first column is never wrapped or cut on a terminal, as it may be where it is of words."""
 
     def to_rich(self) -> Table:
         table = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
+            is_whole = number == 0 and self.is_first_whole
+            table.add_column(
+                column,
+                justify="left" if number == 0 else "right",
+                no_wrap=number > 0 or is_whole,
+                min_width=max(map(cell_len, (column, *(row[0] for row in self.rows)))) if is_whole else None,
+            )
         for row in self.rows:
             table.add_row(*row)
         return table

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -197,24 +197,52 @@ def check_folder(folder: Path) -> None:
         raise BundleError(f"{folder} exists and is no bundle; give another folder")
 
 
-def save_bundle(folder: Path, manifest: BundleManifest, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Refuse a bundle beside which no other can be written, before there is anything to save.
+
+    Raises:
+        BundleError: nothing can be written into the folder that it lies in.
+    """
+    folder = folder.resolve()
+    partial = _partial(folder)
+    try:
+        partial.mkdir()
+    except OSError as error:
+        raise BundleError(
+            f"{folder} can't be replaced, since nothing can be written into {folder.parent}: {error.strerror}; work on "
+            "a copy of it that lies elsewhere"
+        ) from error
+    partial.rmdir()
+
+
+def save_bundle(
+    folder: Path,
+    manifest: BundleManifest,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    copied: Iterable[Path] = (),
+) -> None:
     """Write a bundle; the folder appears whole, or not at all.
 
     Args:
-        folder: must not exist, or hold a bundle, which is replaced.
+        folder: must not exist, or hold a bundle, which is replaced; of a link, what it points to.
         tensors: file name -> tensors.
+        copied: files that the bundle takes as they are, under their own names.
 
     Raises:
         BundleError: the folder holds something else.
     """
+    folder = folder.resolve()  # "." has no name, and a link is to stay one
     check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    partial = _partial(folder)
     replaced = partial.with_name(f"{partial.name}.replaced")
     partial.mkdir()
     try:
         for name, content in tensors.items():
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in content.items()}, partial / name)
+        for path in copied:
+            shutil.copyfile(path, partial / path.name)
         for path in partial.iterdir():
             path.chmod(0o644)  # safetensors writes for the owner only; a gateway may run as another user
         (partial / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -260,6 +288,15 @@ def read_manifest(folder: Path) -> BundleManifest:
     return manifest
 
 
+def files_of(folder: Path) -> tuple[str, ...]:
+    """Names of the files that a bundle lists beside its manifest, used or not, such as a licence.
+
+    Raises:
+        BundleError: no list, or a damaged one.
+    """
+    return tuple(name for name in _read_sums(folder) if name != MANIFEST)
+
+
 def version_of(folder: Path) -> str:
     """`sha256:...` over the sums of every file."""
     return f"sha256:{_sha256(folder / SUMS)}"
@@ -268,7 +305,7 @@ def version_of(folder: Path) -> str:
 def load_bundle(
     folder: Path, *, device: torch.device | str = "cpu", mode: Mode = Mode.EXACT, bank_seed: int | None = None
 ) -> Recognizer:
-    """Check and load a bundle. No code from it runs.
+    """Check and load a bundle, of its rejectors those that an allowed defense takes. No code from it runs.
 
     Args:
         mode: how randomized smoothing votes: reproducibly, or as fast as it can; and whether the later parts of a
@@ -282,21 +319,17 @@ def load_bundle(
     where = torch.device(device)
     networks = {name: _load_network(folder, spec, where) for name, spec in manifest.networks.items()}
     spec = manifest.defenses
+    used = {rejector for name in spec.allowed for rejector in steps_of(name).rejectors}
     singles: dict[DefenseName, Defense] = {
         DefenseName.NONE: Undefended(networks[spec.undefended_network], manifest.labels)
     }
     banks: list[BankVoting] = []
     seed = secrets.randbits(62) if bank_seed is None else bank_seed
     try:
-        if rejection := spec.neural_rejection:
-            singles[DefenseName.NEURAL_REJECTION] = NeuralRejection(
-                networks[rejection.network],
-                _load_machine(folder / rejection.file).to(where),
-                manifest.labels,
-                confidence_threshold=rejection.confidence_threshold,
-                score=rejection.score,
-            )
-        if smoothing := spec.smoothing:
+        if spec.neural_rejection and DefenseName.NEURAL_REJECTION in used:
+            network = networks[spec.neural_rejection.network]
+            singles[DefenseName.NEURAL_REJECTION] = _neural_rejection(folder, manifest, spec.neural_rejection, network)
+        if (smoothing := spec.smoothing) and DefenseName.SMOOTHING in used:
             network = networks[smoothing.network]
             samples = AudioFormat(**manifest.audio.model_dump()).window
             voting = voting_of(network, mode, sigma=smoothing.sigma, samples=samples, seed=seed)
@@ -327,6 +360,39 @@ def load_bundle(
         default_defense=spec.default,
         banks=tuple(banks),
     )
+
+
+def load_neural_rejection(folder: Path, manifest: BundleManifest) -> NeuralRejection:
+    """Neural rejection by a manifest's settings, on the CPU, with the weights that lie in a bundle's folder.
+
+    Raises:
+        BundleError: the manifest has none, or weights that do not fit.
+    """
+    spec = manifest.defenses.neural_rejection
+    if spec is None:
+        raise BundleError(f"the bundle {manifest.name!r} has no neural rejection")
+    network = _load_network(folder, manifest.networks[spec.network], torch.device("cpu"))
+    try:
+        return _neural_rejection(folder, manifest, spec, network)
+    except ValueError as error:
+        raise BundleError(f"{folder}: {error}") from error
+
+
+def _neural_rejection(
+    folder: Path, manifest: BundleManifest, spec: NeuralRejectionSpec, network: M5
+) -> NeuralRejection:
+    return NeuralRejection(
+        network,
+        _load_machine(folder / spec.file).to(next(network.parameters()).device),
+        manifest.labels,
+        confidence_threshold=spec.confidence_threshold,
+        score=spec.score,
+    )
+
+
+def _partial(folder: Path) -> Path:
+    """Where a bundle lies until it is whole: beside its folder, since renaming works within one file system."""
+    return folder.with_name(f".{folder.name}.{os.getpid()}")
 
 
 def _load_network(folder: Path, spec: NetworkSpec, device: torch.device) -> M5:

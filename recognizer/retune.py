@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file
 
-from recognizer.bundle import BundleError, BundleManifest, read_manifest, save_bundle, version_of
+from recognizer.bundle import (
+    BundleError,
+    BundleManifest,
+    files_of,
+    load_neural_rejection,
+    read_manifest,
+    save_bundle,
+    version_of,
+)
 from recognizer.defense import DefenseName
+from recognizer.far_from_data import FAR_FROM_DATA, what_it_decides_far_from_data
 from recognizer.smoothing import check_settings
 
 TUNED = "tuned"
 """The key, in a bundle's `training` and `test_results`, of what was tuned afterwards."""
 _TOLD_BY = {
-    DefenseName.NEURAL_REJECTION: ("neural_rejection", "far_from_data"),
+    DefenseName.NEURAL_REJECTION: ("neural_rejection",),
     DefenseName.SMOOTHING: ("smoothing",),
 }
 """What the names of a defense's test results hold."""
@@ -64,7 +72,7 @@ class Choice(_Model):
     """A setting, and what was measured of it where it was chosen."""
 
     setting: Setting
-    figures: dict[str, float | None]
+    figures: dict[str, float | str | None]
 
 
 class TunedOn(_Model):
@@ -95,13 +103,13 @@ def current_setting(bundle: BundleManifest, defense: DefenseName) -> Setting:
 
 
 def retune(folder: Path, choices: Sequence[Choice], tuned_on: TunedOn, *, version: str) -> BundleManifest:
-    """Write settings into a bundle; it appears with all of them, or stays as it was.
+    """Write settings into a bundle; it appears with all of them, or stays as it was. Its other files stay, too.
 
     `training` gets what was set, from what, and on which clips. Test results of a defense whose setting changed are
-    removed, and `test_results` says which: they describe it no longer.
+    removed, and `test_results` says which: they describe it no longer. What needs no clips is found anew.
 
     Args:
-        folder: the bundle.
+        folder: the bundle; of a link, what it points to.
         choices: at most one a defense.
         tuned_on: where they were chosen.
         version: of the bundle that they were measured with.
@@ -110,6 +118,7 @@ def retune(folder: Path, choices: Sequence[Choice], tuned_on: TunedOn, *, versio
         BundleError: a damaged bundle, one without such a defense, or one that has changed since.
         InfeasibleSmoothing: settings under which RS rejects everything.
     """
+    folder = folder.resolve()
     bundle = read_manifest(folder)
     if version_of(folder) != version:
         raise BundleError(f"{folder} has changed since it was measured; nothing was written: measure it again")
@@ -137,24 +146,26 @@ def retune(folder: Path, choices: Sequence[Choice], tuned_on: TunedOn, *, versio
         update={
             "defenses": bundle.defenses.model_copy(update=specs),
             "training": {**bundle.training, TUNED: record},
-            "test_results": _still_true(bundle.test_results, changed),
         }
     )
+    results = bundle.test_results
+    if DefenseName.NEURAL_REJECTION in changed:
+        far = what_it_decides_far_from_data(load_neural_rejection(folder, retuned))
+        results = {**results, FAR_FROM_DATA: far}
+    retuned = retuned.model_copy(update={"test_results": _still_true(results, changed)})
     checked = BundleManifest.model_validate_json(retuned.to_json())  # copies are not validated
-    files = [network.file for network in checked.networks.values()]
-    files += [rejection.file] if (rejection := checked.defenses.neural_rejection) else []
-    save_bundle(folder, checked, {file: load_file(folder / file) for file in files})
+    save_bundle(folder, checked, {}, copied=[folder / name for name in files_of(folder)])
     return checked
 
 
 def _still_true(results: dict[str, Any], changed: Sequence[DefenseName]) -> dict[str, Any]:
-    """Test results without those of a changed defense, at the top or one level below, and their names."""
+    """Test results without those of a changed defense, at the top or one level below, and with their names."""
 
     def is_stale(key: str) -> bool:
         return any(word in key for defense in changed for word in _TOLD_BY[defense])
 
     kept: dict[str, Any] = {}
-    removed = [str(name) for name in results.get(TUNED, {}).get("removed", ())]
+    removed = [str(name) for name in results.get(TUNED, {}).get("removed", ()) if name not in results]
     for key, value in results.items():
         if key == TUNED:
             continue

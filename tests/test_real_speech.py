@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from monitoring.audit import AuditSettings, run_audit
+from monitoring.audit import run_audit
+from monitoring.measured import AuditSettings
 from recognizer.bundle import load_bundle
 from recognizer.defense import DefenseName
 from recognizer.manifest import Manifest

@@ -27,8 +27,9 @@ from recognizer.bundle import (
     check_folder,
     save_bundle,
 )
-from recognizer.decision import UNKNOWN, Reason
+from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
+from recognizer.far_from_data import FAR_FROM_DATA, what_it_decides_far_from_data
 from recognizer.manifest import SPLITS, Manifest
 from recognizer.neural_rejection import NeuralRejection, Score
 from recognizer.progress import OnProgress, Stage, silent
@@ -259,31 +260,9 @@ def _test_results(
     if rejection is None:
         results["no_neural_rejection"] = {"reason": clips.rejection_note}
     else:
-        results["far_from_data"] = _far_from_data(rejection)
+        results[FAR_FROM_DATA] = what_it_decides_far_from_data(rejection)
     results["best_epoch"] = {name: asdict(result.best) for name, result in fitted.items()}
     return results
-
-
-def _far_from_data(rejection: NeuralRejection) -> dict[str, Any]:
-    """What neural rejection decides of everything far from its data; logged where that is an acceptance.
-
-    Abstaining there is what neural rejection is for (Melis et al. 2017), and calibration can undo it.
-    """
-    far = rejection.far_from_data()
-    command, confidence = far.top[0].command, far.confidence or 0.0
-    verb, sign = ("accepts", ">=") if far.is_accepted else ("abstains on", "<")
-    if far.reason is Reason.NOT_A_COMMAND:
-        verb, sign = "hears", ">="
-    says = (
-        f"far from its data NR {verb} {command!r} with a {rejection.score} of {confidence:.2f} {sign} "
-        f"{rejection.confidence_threshold:g}"
-    )
-    if far.is_accepted:
-        logger.warning(
-            "%s: calibration has destroyed its abating; take margin scores, a higher threshold or an `unknown` class",
-            says,
-        )
-    return {"accepts": far.is_accepted, "leader": command, "confidence": round(confidence, 6), "says": says}
 
 
 def _rejection_results(rejection: NeuralRejection, clips: ClipSet) -> dict[str, float]:

@@ -8,7 +8,8 @@ import click
 
 from gateway.cli.options import BUNDLE, FILE, FOLDER, Number, names, pairs, usable_device
 from gateway.cli.progress import bars, console
-from monitoring.audit import AuditReport, AuditSettings, run_audit
+from monitoring.audit import AuditReport, run_audit
+from monitoring.measured import AuditSettings
 from monitoring.report import overview, to_markdown
 from recognizer.bundle import load_bundle
 from recognizer.manifest import SPLITS, load_manifest

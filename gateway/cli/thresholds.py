@@ -10,6 +10,7 @@ import click
 
 from gateway.cli.options import BUNDLE, FILE, FOLDER, Number, names, pairs, usable_device
 from gateway.cli.progress import bars, console
+from monitoring.measured import AuditSettings
 from monitoring.thresholds import (
     Candidates,
     ThresholdGrid,
@@ -19,7 +20,7 @@ from monitoring.thresholds import (
     sweep_thresholds,
 )
 from monitoring.thresholds.report import tables, to_table, words
-from recognizer.bundle import load_bundle, read_manifest, version_of
+from recognizer.bundle import check_replaceable, load_bundle, read_manifest, version_of
 from recognizer.defense import DefenseName
 from recognizer.manifest import SPLITS
 from recognizer.retune import Setting, retune
@@ -90,22 +91,27 @@ def _listed(values: Sequence[float]) -> str:
     help="Write a measured setting into BUNDLE: error_alpha=0.01,draws=300 or confidence_threshold=0.6.",
 )
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
-@click.option("--attributes", multiple=True, callback=names, help="Whose gaps. [default: those there]")
+@click.option(
+    "--attributes",
+    multiple=True,
+    callback=names,
+    help="Attribute columns, whose gaps; name those that the bundle was trained with. [default: those there]",
+)
 @click.option(
     "--tolerance",
     type=Number(0, 1),
-    default=DEFAULT.tolerance,
+    default=DEFAULT.audit.tolerance,
     show_default=True,
     help="The gap that is still acceptable.",
 )
 @click.option(
     "--min-speakers",
     type=click.IntRange(min=10),
-    default=DEFAULT.min_speakers,
+    default=DEFAULT.audit.min_speakers,
     show_default=True,
     help="Fewer are shown, not compared.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.seed, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.audit.seed, show_default=True)
 @click.option("--device", default="cpu", show_default=True, callback=usable_device)
 def command(
     bundle: Path,
@@ -137,14 +143,15 @@ def command(
         eps=eps,
         attacked_clips=attacked_clips,
         attack_steps=steps,
-        tolerance=tolerance,
-        min_speakers=min_speakers,
-        seed=seed,
+        audit=AuditSettings(tolerance=tolerance, min_speakers=min_speakers, seed=seed),
     )
-    tuning = load_tuning_clips(manifest, split=split, columns=columns)
+    bundle = bundle.resolve()  # replaced, the folder that is worked in has no name any more
+    tuning = load_tuning_clips(manifest, split=split, columns=columns, attributes=attributes)
     recognizer = load_bundle(bundle, device=device)
-    candidates = [c for c in candidates_of(recognizer, grid) if not defenses or c.defense.name in defenses]
+    candidates = candidates_of(recognizer, grid, defenses=defenses)
     chosen = _chosen(write, candidates)
+    if chosen:
+        check_replaceable(bundle)
     with bars() as show:
         report = sweep_thresholds(
             recognizer,
@@ -153,7 +160,6 @@ def command(
             tuning,
             source=manifest.name,
             grid=grid,
-            attributes=attributes,
             on_progress=show,
         )
     print_report(report)
@@ -165,7 +171,7 @@ def command(
         retune(bundle, choices, report.measured_on, version=recognizer.version)
         console.print(f"wrote {'; '.join(s.name for s in chosen)} into {bundle}, now {version_of(bundle)}")
     else:
-        console.print(f"the bundle stays as it is; --write {report.settings[-1].name}, or another row, changes it")
+        console.print("the bundle stays as it is; --write NAME=VALUE, as a row has it, changes it")
 
 
 def print_report(report: ThresholdReport) -> None:

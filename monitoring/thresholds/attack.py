@@ -1,15 +1,16 @@
 """Clips attacked once for every threshold of a defense: the attacker aims at no threshold, but past all of them.
 
 An attack that stops once it passes one threshold ends just behind it, and every stricter threshold would look robust
-for free. So nothing stops early. RS: the loss, the vote's log-odds, knows neither error_alpha nor N, and rises until it
-rests. NR: one attack aims at each threshold, and each threshold is judged by the worst of what all of them found, so
-none is attacked more weakly than by the attack that aims at it alone.
+for free. So nothing stops early. RS: the loss, the vote's log-odds, knows neither error_alpha nor N; one attack walks
+on to the last step, another comes to rest. NR: one attack aims at each threshold. Each setting is judged by the worst
+of what all attacks on its defense found, so none is attacked more weakly than by any of them alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from recognizer.progress import OnProgress, Stage, silent
 from recognizer.smoothing import RandomizedSmoothing
 
 _BATCH = 16  # clips
-_SHRINK_TO = 0.02  # the last step over the first, where a loss is noisy
+_SHRINK_TO = 0.02  # the last step over the first, of the attack that comes to rest
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ class Attack:
         clip_ids: Sequence[str],
         on_progress: OnProgress = silent,
     ) -> tuple[Tensor, ...]:
-        """Expectation over transformation: PGD of shrinking steps through the noise, the last iterate.
+        """Expectation over transformation: PGD through the noise, the last iterates of steps of one size and of steps
+        that shrink from the radius itself.
+
+        Neither does for the other: under noise steps of one size swing about an optimum, and those that shrink may
+        stop short of it.
 
         Args:
             waveforms: float32 [clips, samples].
@@ -56,18 +61,23 @@ class Attack:
             clip_ids: [clips].
 
         Returns:
-            One float32 [clips, samples] on the CPU.
+            Two float32 [clips, samples] on the CPU: by steps of one size, and by those that shrink.
         """
-        objective = EvadeSmoothing(
-            smoothing.network,
-            sigma=smoothing.sigma,
-            clip_ids=clip_ids,
-            seed=self.seed,
-            draws=self.draws,
-            labels=smoothing.labels,
-        )
-        name = f"attacking {smoothing.name}"
-        return (self._climb(objective, waveforms, targets, name, on_progress, is_noisy=True),)
+        found = []
+        for shrink_to in (1.0, _SHRINK_TO):
+            objective = EvadeSmoothing(
+                smoothing.network,
+                sigma=smoothing.sigma,
+                clip_ids=clip_ids,
+                seed=self.seed,
+                draws=self.draws,
+                labels=smoothing.labels,
+            )
+            name = f"attacking {smoothing.name} by {'steps of one size' if shrink_to == 1 else 'shrinking steps'}"
+            found.append(
+                self._climb(objective, waveforms, targets, name, on_progress, keep="last", shrink_to=shrink_to)
+            )
+        return tuple(found)
 
     def on_neural_rejection(
         self,
@@ -86,7 +96,7 @@ class Attack:
         for rejection in aimed_at:
             name = f"attacking {rejection.name} at {rejection.confidence_threshold:g}"
             objective = EvadeNeuralRejection(rejection)
-            found.append(self._climb(objective, waveforms, targets, name, on_progress, is_noisy=False))
+            found.append(self._climb(objective, waveforms, targets, name, on_progress, keep="best"))
         return tuple(found)
 
     def _climb(
@@ -97,9 +107,11 @@ class Attack:
         name: str,
         on_progress: OnProgress,
         *,
-        is_noisy: bool,
+        keep: Literal["best", "last"],
+        shrink_to: float = 1.0,
     ) -> Tensor:
         device = next(objective.network.parameters()).device
+        plain = self.eps * max(1 / 5, 4 / self.steps)  # few steps reach the border, too
         found = []
         for rows in torch.split(torch.arange(len(waveforms)), _BATCH):
             attacked = pgd(
@@ -108,9 +120,9 @@ class Attack:
                 targets[rows].to(device),
                 eps=self.eps,
                 steps=self.steps,
-                step_size=self.eps * max(1 / 5, 4 / self.steps),  # few steps reach the border, too
-                shrink_to=_SHRINK_TO if is_noisy else 1.0,
-                keep="last" if is_noisy else "best",
+                step_size=max(plain, self.eps) if shrink_to < 1 else plain,
+                shrink_to=shrink_to,
+                keep=keep,
                 stop_when_broken=False,
                 rows=rows.to(device),
                 batch=_BATCH,

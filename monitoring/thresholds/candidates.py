@@ -7,7 +7,7 @@ NR: every threshold looks at the same confidence.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,11 +23,12 @@ from recognizer.decision import Reason
 from recognizer.defense import Defense, DefenseName
 from recognizer.neural_rejection import NeuralRejection
 from recognizer.progress import OnProgress, silent
-from recognizer.recognizer import Recognizer
+from recognizer.recognizer import Recognizer, UnknownDefense
 from recognizer.retune import RejectionSetting, Setting, SmoothingSetting
 from recognizer.smoothing import InfeasibleSmoothing, RandomizedSmoothing, VoteRule, Votes, VoteTest
 from recognizer.smoothing.cores import cores
 from recognizer.smoothing.voting import Block
+from recognizer.steps import REJECTORS
 
 
 class Candidates(Protocol):
@@ -35,7 +36,8 @@ class Candidates(Protocol):
 
     Attributes:
         defense: as the bundle has it.
-        settings: strictest last, the defense's own among them.
+        settings: RS's by N, then from the largest error_alpha to the smallest; NR's from the lowest threshold to the
+            highest. The defense's own is among them.
         left_out: those that could never accept anything.
         current: the defense's own.
         cautions: what to bear in mind when one is chosen.
@@ -206,11 +208,17 @@ class RejectionCandidates:
         )
 
 
-def candidates_of(recognizer: Recognizer, grid: ThresholdGrid) -> tuple[Candidates, ...]:
+def candidates_of(
+    recognizer: Recognizer, grid: ThresholdGrid, *, defenses: Collection[str] = ()
+) -> tuple[Candidates, ...]:
     """Each rejector of a recogniser, whether it stands alone or in a combined defense, with the settings of a grid.
 
     Args:
         recognizer: loaded in *exact* mode.
+        defenses: names of rejectors; all by default.
+
+    Raises:
+        UnknownDefense: there is none, or none of these.
     """
     found: dict[DefenseName, Candidates] = {}
     for defense in (part for whole in recognizer.defenses.values() for part in _rejectors(whole)):
@@ -218,7 +226,13 @@ def candidates_of(recognizer: Recognizer, grid: ThresholdGrid) -> tuple[Candidat
             found[defense.name] = SmoothingCandidates(defense, error_alphas=grid.error_alphas, draws=grid.draws)
         else:
             found[defense.name] = RejectionCandidates(defense, confidence_thresholds=grid.confidence_thresholds)
-    return tuple(found.values())
+    wanted = tuple(candidates for name, candidates in found.items() if not defenses or name in defenses)
+    if not wanted:
+        raise UnknownDefense(
+            f"there is no threshold to measure: the bundle's defenses are {', '.join(recognizer.defenses)}, and "
+            f"{' or '.join(defenses or REJECTORS)} is a step of none of them"
+        )
+    return wanted
 
 
 def _rejectors(defense: Defense) -> Iterator[RandomizedSmoothing | NeuralRejection]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from recognizer.bundle import BundleManifest
+from recognizer.defense import DefenseName
 from recognizer.manifest import Manifest, ManifestError, load_manifest, read_table
 
 TEST = "test"
@@ -35,13 +37,13 @@ class TuningClips:
     fingerprint: str
     speakers_in_test: int
 
-    def cautions(self, bundle: BundleManifest) -> tuple[str, ...]:
-        """What to bear in mind of figures on these clips, for this bundle."""
+    def cautions(self, bundle: BundleManifest, *, defenses: Collection[str]) -> tuple[str, ...]:
+        """What to bear in mind of figures on these clips, for these defenses of a bundle."""
         found = []
         if self.fingerprint != bundle.data.fingerprint:
             found.append(
-                "the bundle was trained with another manifest: whether these clips are among its training or test "
-                "clips can't be told"
+                "the bundle was trained with another manifest, or with other --columns or --attributes: whether these "
+                "clips are among its training or test clips can't be told"
             )
         elif self.split == VALIDATION:
             found.append(
@@ -53,7 +55,7 @@ class TuningClips:
                 "these are training clips: the networks know them, and are surer of them than of others; take "
                 "validation clips"
             )
-        if bundle.defenses.neural_rejection is not None:
+        if DefenseName.NEURAL_REJECTION in defenses and bundle.defenses.neural_rejection is not None:
             found.append(
                 f"neural rejection was fitted on {bundle.defenses.neural_rejection.fitted_on}; on clips that it was "
                 "fitted on its confidences are larger than on others"
@@ -66,16 +68,23 @@ class TuningClips:
         return tuple(found)
 
 
-def load_tuning_clips(path: Path, *, split: str = VALIDATION, columns: Mapping[str, str] | None = None) -> TuningClips:
+def load_tuning_clips(
+    path: Path,
+    *,
+    split: str = VALIDATION,
+    columns: Mapping[str, str] | None = None,
+    attributes: Sequence[str] | None = None,
+) -> TuningClips:
     """The clips of a manifest's split. Test clips are hashed for the fingerprint, and never decoded.
 
     Args:
-        path, columns: see `load_manifest`.
+        path, columns, attributes: see `load_manifest`. The fingerprint is of all columns, so that it is the bundle's
+            only with the ones that the bundle was trained with.
         split: `validation`; or `train`, which `cautions` warns of.
 
     Raises:
         TunedOnTest: the split is `test`, another column stands in for `split` where the table has one, or a clip is a
-            file of the test split under another name.
+            file of the test split under another name, or a copy of one.
         ManifestError: see `load_manifest`; no such split, or no clip in it.
     """
     if split.strip().lower() == TEST:
@@ -90,7 +99,7 @@ def load_tuning_clips(path: Path, *, split: str = VALIDATION, columns: Mapping[s
             f"{path} has a column 'split': {columns['split']!r} can't stand in for it, since test clips could come in "
             "by it; leave it away, or rename the column in the manifest"
         )
-    manifest = load_manifest(path, columns=columns)
+    manifest = load_manifest(path, columns=columns, attributes=attributes)
     chosen = manifest.split(split)
     test = manifest.table[manifest.table["split"] == TEST]
     _refuse_the_same_files(chosen.table["path"], test["path"])
@@ -99,17 +108,18 @@ def load_tuning_clips(path: Path, *, split: str = VALIDATION, columns: Mapping[s
 
 
 def _refuse_the_same_files(chosen: Iterable[str], test: Iterable[str]) -> None:
-    """By what the file system says of them, so that links are seen through."""
-    held_out = {_file(path) for path in test}
-    same = [path for path in chosen if _file(path) in held_out]
+    """By what they hold, so that links and copies are seen through."""
+    held_out = {_sha256(path) for path in test}
+    same = [path for path in chosen if _sha256(path) in held_out]
     if same:
+        shown = ", ".join(same[:_SHOWN])
         more = f" and {len(same) - _SHOWN} more" if len(same) > _SHOWN else ""
         raise TunedOnTest(
-            f"{len(same)} clips are files of the test split under another name ({', '.join(same[:_SHOWN])}{more}); "
+            f"{len(same)} clips are files of the test split under another name, or copies of them ({shown}{more}); "
             "thresholds are never tuned on test clips: take them out of one split"
         )
 
 
-def _file(path: str) -> tuple[int, int]:
-    status = Path(path).stat()
-    return status.st_dev, status.st_ino
+def _sha256(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

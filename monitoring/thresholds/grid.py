@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from monitoring.measured import AuditSettings
+
 
 class ThresholdGrid(BaseModel):
     """The settings of a sweep; those that the bundle has are always among them."""
@@ -16,13 +18,8 @@ class ThresholdGrid(BaseModel):
     draws: tuple[Annotated[int, Field(ge=1)], ...] = (30, 100, 300, 1000)
     """N"""
     confidence_thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-    seed: int = 0
-    """Keys the smoothing noise, the attacked clips and the bootstrap."""
-    tolerance: float = Field(default=0.05, ge=0, le=1)
-    """The gap that is still acceptable."""
-    min_speakers: int = Field(default=20, ge=10)
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    replicates: int = Field(default=1000, ge=100)
+    audit: AuditSettings = AuditSettings()
+    """How gaps are measured; its seed keys the smoothing noise and the choice of the attacked clips, too."""
     eps: float = Field(default=0.002, gt=0, le=2)
     """L-infinity radius of the attack, raw amplitude."""
     attacked_clips: int = Field(default=64, ge=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,11 @@ from recognizer.mode import Mode
 from recognizer.smoothing import RandomizedSmoothing, VoteTest, voting_of
 from recognizer.smoothing.bank import BANK_ROWS
 from recognizer.smoothing.cores import cores
-from recognizer.smoothing.voting import BLOCK
+from recognizer.smoothing.noise import BLOCK
 
 _SHOTS = 5  # decisions that a median is taken of
 Milliseconds = npt.NDArray[np.float64]
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class Pace:
         return np.asarray(np.interp(whole, self.draws, self.milliseconds), dtype=np.float64)
 
 
-def pace_of_smoothing(smoothing: RandomizedSmoothing, clip: Tensor, *, draws: int) -> Pace:
+def pace_of_smoothing(
+    smoothing: RandomizedSmoothing, clip: Tensor, *, draws: int, clock: Clock = time.perf_counter
+) -> Pace:
     """Measured in *fast* mode, as the gateway decides, one clip at a time: at one lot of draws, at as many as a noise
     bank has rows, and at the largest N.
 
@@ -48,6 +52,7 @@ def pace_of_smoothing(smoothing: RandomizedSmoothing, clip: Tensor, *, draws: in
         smoothing: whose network and sigma.
         clip: float32 [samples].
         draws: the largest N.
+        clock: seconds.
     """
     fast = voting_of(smoothing.network, Mode.FAST, sigma=smoothing.sigma, samples=len(clip), seed=0)
     at_once = BLOCK * cores()
@@ -65,17 +70,18 @@ def pace_of_smoothing(smoothing: RandomizedSmoothing, clip: Tensor, *, draws: in
                 voting=fast,
             ),
             clip,
+            clock,
         )
         for knot in knots
     ]
     return Pace(tuple(knots), tuple(taken), at_once)
 
 
-def milliseconds_of(defense: Defense, clip: Tensor) -> float:
+def milliseconds_of(defense: Defense, clip: Tensor, clock: Clock = time.perf_counter) -> float:
     """The median of a few decisions on one clip, [samples], after one that does not count."""
     taken = []
     for shot in range(1 + _SHOTS):
-        started = time.perf_counter()
+        started = clock()
         defense.decide(clip[None], clip_ids=[f"pace {shot}"], seed=0)
-        taken.append(time.perf_counter() - started)
+        taken.append(clock() - started)
     return 1000 * float(np.median(taken[1:]))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from monitoring.parity import Verdict
+from monitoring.measured import GapFigures, Measurement
 from monitoring.report import Grid
 from monitoring.thresholds.grid import ThresholdGrid
 from recognizer.defense import DefenseName
@@ -18,26 +17,13 @@ from recognizer.retune import Choice, Setting, TunedOn
 _ON_FRONT, _CURRENT = "●", "now"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class GapOfSetting(_Model):
+class GapOfSetting(GapFigures):
     """The gap of false rejections over the groups of one attribute."""
 
     attribute: str
-    value: float | None
-    """max - min over all declared groups; null under two."""
-    value_compared: float | None
-    """max - min over groups with enough speakers; null where fewer than two have."""
-    lower: float | None
-    upper: float | None
-    verdict: Verdict
-    highest: str | None
-    lowest: str | None
 
 
-class UnderAttack(_Model):
+class UnderAttack(Measurement):
     """Shares of the attacked clips, which are all of commands; together 1."""
 
     right: float
@@ -47,7 +33,7 @@ class UnderAttack(_Model):
     """Accepted as another command: the attack's success rate."""
 
 
-class SettingResult(_Model):
+class SettingResult(Measurement):
     """One setting on the clips that could be heard."""
 
     name: str
@@ -94,12 +80,22 @@ class SettingResult(_Model):
         }
         return found
 
+    @property
+    def figures_of_gaps(self) -> dict[str, float | str | None]:
+        """Of each attribute the gap, its interval and its verdict, by name."""
+        found: dict[str, float | str | None] = {}
+        for gap in self.gaps:
+            name = f"gap_{gap.attribute}"
+            found |= {name: gap.value_compared, f"{name}_all_groups": gap.value}
+            found |= {f"{name}_lower": gap.lower, f"{name}_upper": gap.upper, f"{name}_verdict": gap.verdict.value}
+        return found
+
     def chosen(self) -> Choice:
         """What is written into a bundle."""
-        return Choice(setting=self.setting, figures=self.figures)
+        return Choice(setting=self.setting, figures={**self.figures, **self.figures_of_gaps})
 
 
-class ThresholdReport(_Model):
+class ThresholdReport(Measurement):
     """What `evenvoice thresholds` writes."""
 
     schema_: Literal["evenvoice.thresholds/1"] = Field(default="evenvoice.thresholds/1", alias="schema")
@@ -116,10 +112,6 @@ class ThresholdReport(_Model):
     """Why clips were left out."""
     cautions: tuple[str, ...]
 
-    @property
-    def created_at(self) -> datetime:
-        return self.measured_on.at
-
     def result(self, setting: Setting) -> SettingResult:
         """The row of a setting that was measured.
 
@@ -134,26 +126,27 @@ def to_table(report: ThresholdReport) -> pd.DataFrame:
     rows = []
     for result in report.settings:
         row: dict[str, object] = {"name": result.name, "defense": str(result.defense), **result.setting.model_dump()}
-        row |= result.figures
-        for gap in result.gaps:
-            row |= {f"gap_{gap.attribute}": gap.value_compared, f"gap_{gap.attribute}_all_groups": gap.value}
-            row |= {f"gap_{gap.attribute}_lower": gap.lower, f"gap_{gap.attribute}_upper": gap.upper}
-            row |= {f"gap_{gap.attribute}_verdict": str(gap.verdict)}
+        row |= {**result.figures, **result.figures_of_gaps}
         rows.append(row | {"is_current": result.is_current, "is_on_front": result.is_on_front})
     return pd.DataFrame(rows)
 
 
 def tables(report: ThresholdReport) -> Iterator[Grid]:
-    """For a terminal, one a defense; shares in %."""
+    """For a terminal, at most two a defense, narrow enough for 80 columns; shares in %."""
     for defense in dict.fromkeys(result.defense for result in report.settings):
         results = [result for result in report.settings if result.defense == defense]
-        columns = [*type(results[0].setting).model_fields, "right/rejected\n/wrong, %"]
-        columns += ["others, %\naccepted"] if results[0].false_acceptance is not None else []
-        columns += ["gap"] if results[0].gaps else []
-        columns += ["attacked, %\nrej./wrong"] if results[0].attacked is not None else []
-        columns += ["draws\nmean/p95"] if results[0].draws_mean is not None else []
         title = f"{defense} ({_ON_FRONT} on the Pareto front)"
-        yield Grid(title, (*columns, "ms\nmean/p95"), tuple(_row(result) for result in results))
+        names = tuple(type(results[0].setting).model_fields)
+        columns = (*names, "right/rejected\n/wrong, %")
+        columns += ("others, %\naccepted",) if results[0].false_acceptance is not None else ()
+        columns += ("draws\nmean/p95",) if results[0].draws_mean is not None else ()
+        rows = tuple(_setting(result) + _decisions(result) for result in results)
+        yield Grid(title, (*columns, "ms\nmean/p95"), rows, is_first_whole=True)
+        columns = ("gap",) if results[0].gaps else ()
+        columns += ("attacked, %\nrejected/wrong",) if results[0].attacked is not None else ()
+        if columns:
+            rows = tuple(_setting(result) + _gap_and_attack(result) for result in results)
+            yield Grid(f"{defense}: gaps and attacks", (*names, *columns), rows, is_first_whole=True)
 
 
 def words(report: ThresholdReport) -> Iterator[str]:
@@ -168,7 +161,9 @@ def words(report: ThresholdReport) -> Iterator[str]:
         "that they are not"
     )
     if report.settings[0].gaps and all(result.largest_gap is None for result in report.settings):
-        yield (f"no gap is compared: fewer than two groups of an attribute have {report.grid.min_speakers} speakers")
+        fewest = report.grid.audit.min_speakers
+        yield f"no gap is compared: fewer than two groups of an attribute have {fewest} speakers"
+    yield "an interval holds for one setting looked at, not for the best of several"
     if report.left_out:
         yield f"left out, since even a unanimous vote would be rejected: {'; '.join(report.left_out)}"
     if report.unheard:
@@ -176,20 +171,23 @@ def words(report: ThresholdReport) -> Iterator[str]:
     yield from report.cautions
 
 
-def _row(result: SettingResult) -> tuple[str, ...]:
+def _setting(result: SettingResult) -> tuple[str, ...]:
     first, *others = (f"{value:g}" for value in result.setting.model_dump().values())
-    shares = (result.accuracy, result.false_rejection, result.wrong_acceptance)
-    cells = [
-        f"{_ON_FRONT if result.is_on_front else ' '} {first}{f' {_CURRENT}' if result.is_current else ''}",
-        *others,
-        "/".join(map(_percent, shares)),
-    ]
+    return (f"{_ON_FRONT if result.is_on_front else ' '} {first}{f' {_CURRENT}' if result.is_current else ''}", *others)
+
+
+def _decisions(result: SettingResult) -> tuple[str, ...]:
+    cells = ["/".join(map(_percent, (result.accuracy, result.false_rejection, result.wrong_acceptance)))]
     cells += [_percent(result.false_acceptance)] if result.false_acceptance is not None else []
-    cells += [_gap(result)] if result.gaps else []
-    cells += [f"{_percent(result.attacked.rejected)}/{_percent(result.attacked.wrong)}"] if result.attacked else []
     if result.draws_mean is not None and result.draws_p95 is not None:
         cells.append(f"{result.draws_mean:.0f}/{result.draws_p95:.0f}")
-    return (*cells, f"{result.milliseconds_mean:.3g}/{result.milliseconds_p95:.3g}")
+    return (*cells, f"{_milliseconds(result.milliseconds_mean)}/{_milliseconds(result.milliseconds_p95)}")
+
+
+def _gap_and_attack(result: SettingResult) -> tuple[str, ...]:
+    cells = [_gap(result)] if result.gaps else []
+    cells += [f"{_percent(result.attacked.rejected)}/{_percent(result.attacked.wrong)}"] if result.attacked else []
+    return tuple(cells)
 
 
 def _gap(result: SettingResult) -> str:
@@ -198,7 +196,11 @@ def _gap(result: SettingResult) -> str:
     if not compared:
         return "-"
     gap = max(compared, key=lambda g: g.value_compared or 0.0)
-    return f"{gap.attribute} {gap.value_compared:.2f}\n[{gap.lower:.2f}, {gap.upper:.2f}]\n{gap.verdict}"
+    return f"{gap.attribute}\n{gap.value_compared:.2f} [{gap.lower:.2f}, {gap.upper:.2f}]\n{gap.verdict}"
+
+
+def _milliseconds(taken: float) -> str:
+    return f"{taken:.3g}" if taken < 999.5 else f"{taken:.0f}"
 
 
 def _percent(share: float) -> str:

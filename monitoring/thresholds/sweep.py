@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from monitoring.parity import SpeakerTable, gap
+from monitoring.measured import AuditSettings, check_clips, gap_figures, hear
+from monitoring.parity import SpeakerTable
 from monitoring.thresholds.attack import Attack
 from monitoring.thresholds.candidates import Candidates, targets_of
 from monitoring.thresholds.clips import TuningClips
@@ -23,14 +22,14 @@ from monitoring.thresholds.pace import Pace
 from monitoring.thresholds.pareto import pareto_front
 from monitoring.thresholds.report import GapOfSetting, SettingResult, ThresholdReport, UnderAttack
 from monitoring.thresholds.verdicts import Flags, Labels, Verdicts, joined
-from recognizer.audio import AudioError, Clip, read_clip
 from recognizer.bundle import BundleManifest
 from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
 from recognizer.manifest import Manifest, ManifestError
 from recognizer.progress import OnProgress, Stage, silent
-from recognizer.recognizer import Recognizer, UnknownDefense, window_of
+from recognizer.recognizer import Recognizer, window_of
 from recognizer.retune import Setting, TunedOn
+from recognizer.steps import steps_of
 
 _BATCH = 64  # clips decoded and judged together
 
@@ -69,7 +68,6 @@ def sweep_thresholds(
     *,
     source: str,
     grid: ThresholdGrid,
-    attributes: Sequence[str] | None = None,
     on_progress: OnProgress = silent,
 ) -> ThresholdReport:
     """Measure all settings, and mark those that no other setting of the same defense beats.
@@ -77,35 +75,27 @@ def sweep_thresholds(
     Args:
         recognizer: loaded in *exact* mode: the votes are those that an audit with the same seed would count.
         bundle: its manifest.
-        candidates: see `candidates_of`.
-        tuning: the clips.
+        candidates: at least one, see `candidates_of`.
+        tuning: the clips; gaps are of all attributes that they have.
         source: the manifest's name, for the report.
         grid: how to measure.
-        attributes: whose gaps; all that the manifest has by default.
 
     Raises:
-        UnknownDefense: no candidates.
-        ManifestError: a command that the recogniser does not know, an attribute that the manifest
-            lacks, a speaker in two groups, no clip of a command, or none that can be heard.
+        ManifestError: see `check_clips`; no clip of a command, or none that can be heard.
     """
-    if not candidates:
-        raise UnknownDefense(
-            f"there is no threshold to measure: the bundle has {', '.join(recognizer.defenses)}, and of these none was "
-            "asked for that rejects"
-        )
-    attributes = tuning.clips.attributes if attributes is None else tuple(attributes)
-    _check(tuning.clips, recognizer, attributes)
+    check_clips(tuning.clips, recognizer)
     everyone = _measure(recognizer, candidates, tuning.clips, grid, on_progress)
     results: list[SettingResult] = []
     for candidate, verdicts in zip(candidates, everyone.verdicts, strict=True):
         pace = candidate.pace(everyone.first)
         attacked = _attack(candidate, everyone, recognizer.labels, grid, on_progress)
         rows = [
-            _result(candidate, setting, verdict, shares, everyone, attributes, pace, grid)
+            _result(candidate, setting, verdict, shares, everyone, tuning.clips.attributes, pace, grid)
             for setting, verdict, shares in zip(candidate.settings, verdicts, attacked, strict=True)
         ]
         on_front = pareto_front(np.array([_objectives(row) for row in rows]))
         results += [row.model_copy(update={"is_on_front": bool(on)}) for row, on in zip(rows, on_front, strict=True)]
+    swept = {candidate.defense.name for candidate in candidates}
     return ThresholdReport(
         evenvoice_version=version("evenvoice"),
         bundle_name=recognizer.name,
@@ -117,7 +107,7 @@ def sweep_thresholds(
             split=tuning.split,
             clips=len(everyone.table),
             speakers=int(everyone.table["speaker"].nunique()),
-            seed=grid.seed,
+            seed=grid.audit.seed,
         ),
         grid=grid,
         attacked_clips=len(everyone.attacked),
@@ -126,44 +116,21 @@ def sweep_thresholds(
         unheard=everyone.unheard,
         cautions=(
             *(caution for candidate in candidates for caution in candidate.cautions),
-            *_of_parts(recognizer),
-            *tuning.cautions(bundle),
+            *_of_parts(recognizer, swept),
+            *tuning.cautions(bundle, defenses=swept),
         ),
     )
 
 
-def _of_parts(recognizer: Recognizer) -> tuple[str, ...]:
+def _of_parts(recognizer: Recognizer, swept: Set[str]) -> tuple[str, ...]:
     """What to bear in mind where a setting is that of a part of other defenses, too."""
-    single = {str(name) for name in DefenseName}
-    made_of_parts = [name for name in recognizer.defenses if name not in single]
+    made_of_parts = [n for n in recognizer.defenses if n not in swept and swept & set(steps_of(n).rejectors)]
     if not made_of_parts:
         return ()
     return (
         f"each setting was measured of its defense alone, on clips as they came; {', '.join(made_of_parts)} decide by "
         "it too, and otherwise: audit them",
     )
-
-
-def _check(clips: Manifest, recognizer: Recognizer, attributes: Sequence[str]) -> None:
-    """Refuse what can't be measured, before anything is."""
-    strange = sorted(set(clips.commands) - set(recognizer.labels))
-    if strange:
-        raise ManifestError(
-            f"the recogniser does not know the commands {strange}; it knows {list(recognizer.commands)}. "
-            f"Label words that are no command {UNKNOWN!r}"
-        )
-    missing = sorted(set(attributes) - set(clips.attributes))
-    if missing:
-        raise ManifestError(
-            f"the manifest has no attribute {', '.join(missing)}; it has {', '.join(clips.attributes) or 'none'}"
-        )
-    for attribute in attributes:
-        groups = clips.table.groupby("speaker")[attribute].nunique()
-        if (groups > 1).any():
-            raise ManifestError(
-                f"the speaker {groups.idxmax()!r} stands in two groups of {attribute} or more; one group per speaker "
-                "is accepted: settle it in the manifest"
-            )
 
 
 def _measure(
@@ -181,12 +148,13 @@ def _measure(
     unheard: list[str] = []
     first: Tensor | None = None
     for start in range(0, len(table), _BATCH):
-        rows, sounds = _hear(table.iloc[start : start + _BATCH], recognizer, unheard)
+        rows, sounds, not_heard = hear(table.iloc[start : start + _BATCH], recognizer.audio)
+        unheard += [f"{clip.clip}: {clip.why}" for clip in not_heard]
         if sounds:
             waveforms, ids = window_of(sounds, recognizer.audio), rows["clip"].tolist()
             first = waveforms[0] if first is None else first
             for part, candidate in zip(parts, candidates, strict=True):
-                part.append(candidate.judge(waveforms, clip_ids=ids, seed=grid.seed))
+                part.append(candidate.judge(waveforms, clip_ids=ids, seed=grid.audit.seed))
             heard.append(rows)
             kept.append(waveforms[torch.tensor(rows["is_attacked"].to_list(), dtype=torch.bool)])
         on_progress(Stage("deciding on clips", min(start + _BATCH, len(table)), len(table)))
@@ -203,23 +171,10 @@ def _measure(
 def _to_attack(clips: Manifest, recognizer: Recognizer, grid: ThresholdGrid) -> Flags:
     """bool [clips]: some clips of commands, by lot. None where no wrong command can be accepted."""
     places = np.flatnonzero((clips.table["command"] != UNKNOWN).to_numpy())
-    chosen = np.random.default_rng(grid.seed).permutation(places)[: grid.attacked_clips]
+    chosen = np.random.default_rng(grid.audit.seed).permutation(places)[: grid.attacked_clips]
     is_attacked = np.zeros(len(clips.table), dtype=np.bool_)
     is_attacked[chosen] = len(recognizer.commands) > 1
     return is_attacked
-
-
-def _hear(rows: pd.DataFrame, recognizer: Recognizer, unheard: list[str]) -> tuple[pd.DataFrame, list[Clip]]:
-    """The rows that can be heard, and their clips."""
-    is_heard, clips = [], []
-    for path, name in zip(rows["path"], rows["clip"], strict=True):
-        try:
-            clips.append(read_clip(Path(path), recognizer.audio))
-            is_heard.append(True)
-        except AudioError as error:
-            unheard.append(f"{name}: {error}")
-            is_heard.append(False)
-    return rows[is_heard], clips
 
 
 def _attack(
@@ -234,7 +189,7 @@ def _attack(
         return [None for _ in candidate.settings]
     clip_ids = everyone.attacked["clip"].tolist()
     truth = everyone.attacked["command"].to_numpy(dtype=str)
-    attack = Attack(eps=grid.eps, steps=grid.attack_steps, draws=grid.attack_draws, seed=grid.seed)
+    attack = Attack(eps=grid.eps, steps=grid.attack_steps, draws=grid.attack_draws, seed=grid.audit.seed)
     versions = candidate.attacked(
         attack, everyone.waveforms, targets_of(truth.tolist(), labels), clip_ids=clip_ids, on_progress=on_progress
     )
@@ -243,7 +198,7 @@ def _attack(
             joined(parts)
             for parts in zip(
                 *(
-                    candidate.judge(version[rows], clip_ids=[clip_ids[i] for i in rows.tolist()], seed=grid.seed)
+                    candidate.judge(version[rows], clip_ids=[clip_ids[i] for i in rows.tolist()], seed=grid.audit.seed)
                     for rows in torch.split(torch.arange(len(version)), _BATCH)
                 ),
                 strict=True,
@@ -272,7 +227,7 @@ def _result(
 ) -> SettingResult:
     truth = everyone.truth
     is_command, is_accepted = truth != UNKNOWN, verdicts.is_accepted
-    gaps = tuple(_gap(everyone.table[is_command], a, ~is_accepted[is_command], grid) for a in attributes)
+    gaps = tuple(_gap(everyone.table[is_command], a, ~is_accepted[is_command], grid.audit) for a in attributes)
     taken = pace.of(verdicts.draws)
     has_draws = setting.defense is DefenseName.SMOOTHING
     return SettingResult(
@@ -295,29 +250,13 @@ def _result(
     )
 
 
-def _gap(commands: pd.DataFrame, attribute: str, is_rejected: Flags, grid: ThresholdGrid) -> GapOfSetting:
-    found = gap(
-        SpeakerTable.from_clips(
-            speaker=commands["speaker"].to_numpy(dtype=str),
-            group=commands[attribute].to_numpy(dtype=str),
-            score=is_rejected.astype(np.float64),
-        ),
-        tolerance=grid.tolerance,
-        min_speakers=grid.min_speakers,
-        confidence=grid.confidence,
-        replicates=grid.replicates,
-        seed=grid.seed,
+def _gap(commands: pd.DataFrame, attribute: str, is_rejected: Flags, settings: AuditSettings) -> GapOfSetting:
+    table = SpeakerTable.from_clips(
+        speaker=commands["speaker"].to_numpy(dtype=str),
+        group=commands[attribute].to_numpy(dtype=str),
+        score=is_rejected.astype(np.float64),
     )
-    return GapOfSetting(
-        attribute=attribute,
-        value=_finite(found.value),
-        value_compared=_finite(found.value_compared),
-        lower=_finite(found.lower),
-        upper=_finite(found.upper),
-        verdict=found.verdict,
-        highest=found.highest,
-        lowest=found.lowest,
-    )
+    return GapOfSetting(attribute=attribute, **vars(gap_figures(table, settings)))
 
 
 def _objectives(result: SettingResult) -> list[float]:
@@ -328,7 +267,3 @@ def _objectives(result: SettingResult) -> list[float]:
     if result.attacked is not None:
         found.append(-result.attacked.wrong)
     return found
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -22,13 +22,15 @@ from recognizer.smoothing import RandomizedSmoothing
 
 
 def evade(
-    defense: Defense, *, clip_ids: Sequence[str], seed: int, draws: int = 32, error_alpha: float = 1.0
+    defense: Defense, *, clip_ids: Sequence[str], seed: int, draws: int = 32, error_alpha: float | None = None
 ) -> Objective:
     """Have a wrong command accepted, by whatever defense of a bundle.
 
     Args:
         defense: as `recognizer.bundle.load_bundle` makes them.
-        clip_ids, seed, draws, error_alpha: see `EvadeSmoothing`; without randomized smoothing there is no use for them.
+        clip_ids, seed, draws: see `EvadeSmoothing`; without randomized smoothing there is no use for them.
+        error_alpha: likewise; the defense's own by default or, where not even a unanimous vote of so few draws passes
+            that, the smallest that one does.
 
     Raises:
         ValueError: no draws, or labels of fewer than two commands.
@@ -51,7 +53,7 @@ def evade(
 
 
 def _evade_rejector(
-    defense: Defense, *, clip_ids: Sequence[str], seed: int, draws: int, error_alpha: float
+    defense: Defense, *, clip_ids: Sequence[str], seed: int, draws: int, error_alpha: float | None
 ) -> EvadeNeuralRejection | EvadeSmoothing:
     match defense:
         case NeuralRejection():
@@ -63,7 +65,7 @@ def _evade_rejector(
                 clip_ids=clip_ids,
                 seed=seed,
                 draws=draws,
-                error_alpha=error_alpha,
+                error_alpha=max(defense.error_alpha, 2.0 ** (1 - draws)) if error_alpha is None else error_alpha,
                 labels=defense.labels,
             )
         case _:

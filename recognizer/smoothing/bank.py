@@ -19,8 +19,8 @@ from recognizer.defense import finite
 from recognizer.network import M5, POOL
 from recognizer.smoothing.cores import cores, over_cores
 from recognizer.smoothing.inference import FoldedM5
-from recognizer.smoothing.noise import noise
-from recognizer.smoothing.voting import BLOCK, Ballot, Block, KeyedVoting, Leaders, compute
+from recognizer.smoothing.noise import BLOCK, noise
+from recognizer.smoothing.voting import Ballot, Block, KeyedVoting, Leaders, compute
 
 BANK_ROWS = 1024
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from recognizer.decision import Certificate, Decision, Reason, Replay, conclude
 from recognizer.defense import DefenseName
 from recognizer.network import Network
+from recognizer.smoothing.noise import BLOCK
 from recognizer.smoothing.vote import Counts, InfeasibleSmoothing, VoteRule, Votes, VoteTest, lower_bound
-from recognizer.smoothing.voting import BLOCK, Block, KeyedVoting, Voting
+from recognizer.smoothing.voting import Block, KeyedVoting, Voting
 
 
 def check_settings(

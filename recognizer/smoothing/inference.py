@@ -10,10 +10,12 @@ W 1 the sum of their columns,
 
 from __future__ import annotations
 
+from threading import local
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn.functional import conv2d, max_pool2d
 
 from recognizer.network import KERNEL, M5, POOL, SILENT
@@ -39,6 +41,7 @@ class FoldedM5:
         self.stride = network.config.stride
         self.width = network.config.width
         self.precision = precision
+        self._memory = local()
         norms = [m for m in network.blocks if isinstance(m, nn.BatchNorm2d)]
         convolutions = [m for m in network.blocks if isinstance(m, nn.Conv2d)]
         with torch.no_grad():
@@ -54,7 +57,7 @@ class FoldedM5:
     def __call__(self, waveforms: Tensor) -> Tensor:
         """Logits, float32 [copies, K], of waveforms, float32 [copies, samples]."""
         centred = waveforms - waveforms.mean(dim=1, keepdim=True)  # an offset would cost a low precision its digits
-        deviation = centred.square().mean(dim=1).sqrt()
+        deviation = vector_norm(centred, dim=1) / centred.shape[1] ** 0.5
         return self.logits(_pool(self.responses(centred)), torch.zeros_like(deviation), deviation)
 
     def frames_pooled(self, samples: int) -> int:
@@ -64,8 +67,18 @@ class FoldedM5:
     def responses(self, waveforms: Tensor) -> Tensor:
         """W f(y), [copies, time, channels], of waveforms, float32 [copies, samples]; whole pools only."""
         time = POOL * self.frames_pooled(waveforms.shape[1])
-        heard = waveforms.to(self.precision)
-        return heard.unfold(1, KERNEL, self.stride)[:, :time] @ self._frames.T
+        frames = waveforms.to(self.precision).unfold(1, KERNEL, self.stride)[:, :time]
+        # copied into memory that this thread keeps: the system takes as long to give 5 MB as the product does
+        kept = self._kept(frames.shape)
+        return kept.copy_(frames) @ self._frames.T
+
+    def _kept(self, shape: torch.Size) -> Tensor:
+        """This thread's memory for frames."""
+        kept: Tensor | None = getattr(self._memory, "frames", None)
+        if kept is None or kept.numel() < shape.numel():
+            kept = torch.empty(shape.numel(), dtype=self.precision, device=self._frames.device)
+            self._memory.frames = kept
+        return kept[: shape.numel()].view(shape)
 
     def logits(self, pooled: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         """The rest of the network.
@@ -77,8 +90,9 @@ class FoldedM5:
         Returns:
             float32 [copies, K].
         """
-        shift = mean[:, None] * self._weight_sums
-        first = (pooled - shift[:, None]) / (deviation + SILENT)[:, None, None] + self._bias
+        scale = 1 / (deviation + SILENT)
+        shift = torch.addcmul(self._bias, (mean * scale)[:, None], self._weight_sums, value=-1)
+        first = torch.addcmul(shift[:, None], pooled, scale[:, None, None])
         image = first.relu_().to(self.precision).transpose(1, 2).unsqueeze(2)  # one pixel high, channels last
         for weight, bias in self._convolutions:
             image = max_pool2d(conv2d(image, weight, bias), (1, POOL)).relu_()

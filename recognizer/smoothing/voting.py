@@ -21,9 +21,8 @@ from recognizer.defense import finite
 from recognizer.network import M5, Network
 from recognizer.smoothing.cores import cores, over_cores, start_cores
 from recognizer.smoothing.inference import FoldedM5
-from recognizer.smoothing.noise import noise
+from recognizer.smoothing.noise import BLOCK, noise
 
-BLOCK = 16  # draws
 _TOGETHER = 64  # blocks on an accelerator at a time
 
 Logits = Callable[[Tensor], Tensor]
@@ -116,7 +115,7 @@ class _KeyedBallot:
         device = self._voting.device
         # on the processor this is one core's work already
         drawn = [self._noise(b) for b in blocks] if device.type == "cpu" else over_cores(self._noise, blocks)
-        heard = torch.stack(drawn).to(device).mul_(self._voting.sigma)
+        heard = (drawn[0][None] if len(drawn) == 1 else torch.stack(drawn)).to(device).mul_(self._voting.sigma)
         heard += self._waveforms[[b.clip for b in blocks], None]
         return finite(self._voting.logits(heard.flatten(0, 1))).argmax(dim=1).view(len(blocks), BLOCK)
 

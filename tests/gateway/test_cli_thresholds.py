@@ -46,7 +46,7 @@ def test_a_sweep_measures_marks_and_writes_the_chosen_setting(
     done = evenvoice("thresholds", own, tone_manifest, *QUICK, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert version_of(own) == before
-    assert "the bundle stays as it is" in done.words
+    assert "the bundle stays as it is; --write NAME=VALUE" in done.words
     assert "smoothing of the bundle has error_alpha=0.01,draws=20" in done.words
     assert "left out, since even a unanimous vote would be rejected: error_alpha=0.0001,draws=8" in done.words
 
@@ -97,6 +97,33 @@ def test_the_test_split_is_refused(evenvoice: Evenvoice, own: Path, tone_manifes
     assert not (tmp_path / "out").exists()
 
 
+def test_the_bundle_may_be_the_folder_that_is_worked_in(
+    evenvoice: Evenvoice, own: Path, tone_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own)
+    only = ("--defense", "neural_rejection", "--attacked-clips", "0")
+    done = evenvoice("thresholds", ".", tone_manifest, *QUICK, *only, "--write", "confidence_threshold=0.9")
+    assert done.code == 0, done.err
+    assert version_of(own) in done.words
+    rejection = read_manifest(own).defenses.neural_rejection
+    assert rejection is not None
+    assert rejection.confidence_threshold == 0.9
+
+
+def test_a_bundle_that_cannot_be_replaced_is_refused_before_the_sweep(
+    evenvoice: Evenvoice, own: Path, tone_manifest: Path, tmp_path: Path
+) -> None:
+    """Its name leaves no room for that of the folder that is written beside it: so even the superuser can't."""
+    long = own.rename(tmp_path / ("b" * 250))
+    before = version_of(long)
+    done = evenvoice("thresholds", long, tone_manifest, *QUICK, "--write", "confidence_threshold=0.9")
+    assert done.code == 1
+    assert "can't be replaced, since nothing can be written into" in done.err
+    assert "right/rejected" not in done.words
+    assert version_of(long) == before
+    assert [path.name for path in tmp_path.iterdir()] == [long.name]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -145,4 +172,14 @@ def test_one_defense_can_be_swept_alone(evenvoice: Evenvoice, own: Path, tone_ma
     assert "smoothing" not in done.words
     refused = evenvoice("thresholds", own, tone_manifest, *QUICK, "--attributes", "shoe")
     assert refused.code == 1
-    assert "no attribute shoe; it has" in refused.err
+    assert "no column shoe; it has" in refused.err
+    own_smoothing = json.loads((own / "bundle.json").read_text())
+    own_smoothing["defenses"]["allowed"] = ["none", "smoothing"]
+    (own / "bundle.json").write_text(json.dumps(own_smoothing))
+    _sum_again(own)
+    none = evenvoice(
+        *("thresholds", own, tone_manifest, *QUICK, "--defense", "neural_rejection"),
+        *("--write", "confidence_threshold=0.9"),
+    )
+    assert none.code == 1
+    assert "the bundle's defenses are none, smoothing, and neural_rejection is a step of none of them" in none.err

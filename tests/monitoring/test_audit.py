@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from monitoring.audit import AuditReport, AuditSettings, FalseAcceptance, GroupResult, decide_all, run_audit
+from monitoring.audit import AuditReport, FalseAcceptance, GroupResult, decide_all, run_audit
+from monitoring.measured import AuditSettings
 from monitoring.report import overview, to_markdown
 from recognizer.audio import read_clip
 from recognizer.bundle import load_bundle
@@ -267,6 +268,13 @@ def test_a_defense_that_is_not_allowed_is_refused_before_any_clip_is_decided(
 ) -> None:
     with pytest.raises(UnknownDefense, match=r"no defense 'opus'; it has none, neural_rejection, smoothing"):
         run_audit(recognizer, few, source="m.csv", defenses=["none", "opus"])
+
+
+def test_a_defense_that_is_named_twice_is_audited_once(recognizer: Recognizer, few: Manifest) -> None:
+    report, outcomes = run_audit(recognizer, few, source="m.csv", defenses=["none", "smoothing", "none"])
+    assert [result.defense for result in report.defenses] == ["none", "smoothing"]
+    assert len(outcomes) == 2 * len(few.table)
+    assert report.defenses[0].overall.clips == (few.table["command"] != UNKNOWN).sum()
 
 
 def test_words_that_are_no_command_count_as_false_acceptances_only(audited: Audited, manifest: Manifest) -> None:

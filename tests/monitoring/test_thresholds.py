@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from monitoring.measured import AuditSettings
 from monitoring.parity import SpeakerTable, Verdict, gap
 from monitoring.thresholds import (
     ThresholdGrid,
@@ -21,11 +24,12 @@ from monitoring.thresholds import (
     load_tuning_clips,
     sweep_thresholds,
 )
+from monitoring.thresholds import pace as pace_module
 from monitoring.thresholds.attack import Attack
 from monitoring.thresholds.candidates import RejectionCandidates, SmoothingCandidates, targets_of
 from monitoring.thresholds.pace import Pace, pace_of_smoothing
-from monitoring.thresholds.report import tables, to_table, words
-from recognizer.attacks import EvadeNeuralRejection, pgd
+from monitoring.thresholds.report import UnderAttack, tables, to_table, words
+from recognizer.attacks import EvadeNeuralRejection, EvadeSmoothing, pgd
 from recognizer.audio import AudioFormat, read_clip
 from recognizer.bundle import BundleManifest, load_bundle, read_manifest
 from recognizer.combined import Combined, PurifiedInput
@@ -43,9 +47,7 @@ GRID = ThresholdGrid(
     error_alphas=(0.0001, 0.02, 0.3),
     draws=(8, 30),
     confidence_thresholds=(0.0, 0.5, 0.9),
-    seed=SEED,
-    min_speakers=10,
-    replicates=100,
+    audit=AuditSettings(seed=SEED, min_speakers=10, replicates=100),
     eps=0.15,
     attacked_clips=12,
     attack_steps=4,
@@ -239,7 +241,7 @@ def test_the_figures_are_those_of_the_decisions(
                 group=clips.table["gender"].to_numpy(dtype=str)[is_command],
                 score=rejected.astype(float),
             ),
-            tolerance=GRID.tolerance,
+            tolerance=GRID.audit.tolerance,
             min_speakers=10,
             replicates=100,
             seed=SEED,
@@ -355,11 +357,47 @@ def test_an_attack_through_noise_does_better_than_none(
     heard, ids = waveforms[is_command.tolist()], [f"c{i}" for i in range(int(is_command.sum()))]
     candidates = SmoothingCandidates(smoothing, error_alphas=(0.3,), draws=(30,))
     attack = Attack(eps=0.2, steps=8, draws=4, seed=0)
-    (found,) = attack.on_smoothing(smoothing, heard, targets_of(truth.tolist(), recognizer.labels), clip_ids=ids)
-    for before, after in zip(
-        candidates.judge(heard, clip_ids=ids, seed=0), candidates.judge(found, clip_ids=ids, seed=0), strict=True
-    ):
-        assert after.is_right(truth).mean() < before.is_right(truth).mean()
+    for found in attack.on_smoothing(smoothing, heard, targets_of(truth.tolist(), recognizer.labels), clip_ids=ids):
+        for before, after in zip(
+            candidates.judge(heard, clip_ids=ids, seed=0), candidates.judge(found, clip_ids=ids, seed=0), strict=True
+        ):
+            assert after.is_right(truth).mean() < before.is_right(truth).mean()
+
+
+@pytest.mark.parametrize("steps", [4, 20])
+def test_the_attack_on_smoothing_is_never_weaker_than_plain_steps(
+    recognizer: Recognizer, manifest: BundleManifest, clips: Manifest, waveforms: Tensor, steps: int
+) -> None:
+    """As many steps of eps / 5 (of eps, where they are few) and the last iterate, which the defense of each setting
+    judges itself."""
+    smoothing = recognizer.defenses[DefenseName.SMOOTHING]
+    assert isinstance(smoothing, RandomizedSmoothing)
+    alone = replace(recognizer, defenses={"smoothing": smoothing}, default_defense="smoothing")
+    grid = GRID.model_copy(
+        update={"error_alphas": (0.02, 0.3), "draws": (30,), "eps": 0.1, "attack_steps": steps, "attacked_clips": 99}
+    )
+    found = swept(alone, manifest, clips, grid)
+    is_command = (clips.table["command"] != UNKNOWN).to_numpy()
+    truth = clips.table["command"].to_numpy(dtype=str)[is_command].tolist()
+    ids = [i for i, keep in zip(clips.clip_ids, is_command, strict=True) if keep]
+    objective = EvadeSmoothing(
+        smoothing.network, sigma=smoothing.sigma, clip_ids=ids, seed=SEED, draws=4, labels=smoothing.labels
+    )
+    plain = pgd(
+        objective,
+        waveforms[is_command.tolist()],
+        targets_of(truth, recognizer.labels),
+        eps=0.1,
+        steps=steps,
+        step_size=0.02 if steps == 20 else 0.1,
+        keep="last",
+        stop_when_broken=False,
+    )
+    for result in found.settings:
+        said = [d.command for d in decided(recognizer, result.setting, plain.waveforms, ids)]
+        wrong = np.mean([s not in (None, t) for s, t in zip(said, truth, strict=True)])
+        assert result.attacked is not None
+        assert result.attacked.wrong >= wrong > 0, result.name
 
 
 def test_without_attacked_clips_nothing_is_attacked(
@@ -379,11 +417,39 @@ def test_the_report_is_written_whole(report: ThresholdReport) -> None:
     assert table["name"].tolist() == [result.name for result in report.settings]
     assert table["gap_gender"].notna().all()
     assert table.loc[table["defense"] == "neural_rejection", "draws_mean"].isna().all()
-    printed = [row for grid in tables(report) for row in grid.rows]
-    assert len(printed) == len(report.settings)
-    for row, result in zip(printed, report.settings, strict=True):
-        assert ("●" in row[0]) is result.is_on_front
-        assert ("now" in row[0]) is result.is_current
+    each = list(tables(report))
+    assert len(each) == 4
+    for printed in (each[::2], each[1::2]):
+        rows = [row for grid in printed for row in grid.rows]
+        for row, result in zip(rows, report.settings, strict=True):
+            assert ("●" in row[0]) is result.is_on_front
+            assert ("now" in row[0]) is result.is_current
+
+
+def test_the_tables_fit_a_terminal_of_eighty_columns_and_name_every_setting(report: ThresholdReport) -> None:
+    """As wide as figures come: none of them 100 %, thousands of draws and milliseconds, a long attribute."""
+    wide = {"accuracy": 0.333, "false_rejection": 0.333, "wrong_acceptance": 0.333, "false_acceptance": 0.333}
+    wide |= {"milliseconds_mean": 1234.0, "milliseconds_p95": 12345.0, "is_current": True}
+    wide |= {"attacked": UnderAttack(right=0.334, rejected=0.333, wrong=0.333)}
+    results = [
+        result.model_copy(
+            update={
+                **wide,
+                "gaps": tuple(g.model_copy(update={"attribute": "native_language_at_home"}) for g in result.gaps),
+                "draws_mean": None if result.draws_mean is None else 12345.0,
+                "draws_p95": None if result.draws_mean is None else 12345.0,
+            }
+        )
+        for result in report.settings
+    ]
+    for grid in tables(report.model_copy(update={"settings": tuple(results)})):
+        assert {len(row) for row in grid.rows} == {len(grid.columns)}
+        out = StringIO()
+        Console(file=out, width=80).print(grid.to_rich())
+        assert "…" not in out.getvalue()
+        lines = [line.strip() for line in out.getvalue().splitlines()]
+        for row in grid.rows:
+            assert any(line.startswith(row[0].strip()) for line in lines), row[0]
 
 
 def test_clips_that_cannot_be_heard_are_left_out_and_told(
@@ -421,8 +487,47 @@ def test_a_bundle_without_thresholds_is_refused(
     recognizer: Recognizer, manifest: BundleManifest, clips: Manifest
 ) -> None:
     plain = replace(recognizer, defenses={"none": recognizer.defenses["none"]}, default_defense="none")
-    with pytest.raises(UnknownDefense, match="no threshold to measure: the bundle has none"):
+    with pytest.raises(UnknownDefense, match="defenses are none, and neural_rejection or smoothing is a step"):
         swept(plain, manifest, clips)
+    only = replace(recognizer, defenses={"smoothing": recognizer.defenses["smoothing"]}, default_defense="smoothing")
+    with pytest.raises(UnknownDefense, match="defenses are smoothing, and neural_rejection is a step of none"):
+        candidates_of(only, GRID, defenses=["neural_rejection"])
+
+
+def test_only_what_concerns_the_swept_defenses_is_cautioned_of(
+    recognizer: Recognizer, manifest: BundleManifest, clips: Manifest
+) -> None:
+    """Of combined defenses those that decide by a measured setting, too; of NR's clips only where NR is swept."""
+    rejection, smoothing = recognizer.defenses["neural_rejection"], recognizer.defenses["smoothing"]
+    purified = PurifiedInput([purifier("low_pass")], rejection)
+    more = {"low_pass.neural_rejection": purified, "neural_rejection": rejection, "smoothing": smoothing}
+    changed = replace(recognizer, defenses=more)
+    grid = GRID.model_copy(update={"attacked_clips": 0, "draws": (30,)})
+    told = {}
+    for name in ("neural_rejection", "smoothing"):
+        found = sweep_thresholds(
+            changed,
+            manifest,
+            candidates_of(changed, grid, defenses=[name]),
+            TuningClips(clips, "validation", "sha256:other", 0),
+            source="own.csv",
+            grid=grid,
+        )
+        told[name] = " ".join(found.cautions)
+    assert "low_pass.neural_rejection decide by it too" in told["neural_rejection"]
+    assert "neural rejection was fitted on" in told["neural_rejection"]
+    assert "decide by it too" not in told["smoothing"]
+    assert "neural rejection" not in told["smoothing"]
+
+
+def test_a_chosen_settings_gap_goes_into_the_bundle_with_its_interval(report: ThresholdReport) -> None:
+    assert "an interval holds for one setting looked at, not for the best of several" in list(words(report))
+    for result in report.settings:
+        (gap,) = result.gaps
+        figures = result.chosen().figures
+        assert figures["gap_gender"] == gap.value_compared
+        assert (figures["gap_gender_lower"], figures["gap_gender_upper"]) == (gap.lower, gap.upper)
+        assert figures["gap_gender_verdict"] == str(gap.verdict)
 
 
 def test_test_clips_are_never_decoded(
@@ -449,9 +554,28 @@ def test_time_is_read_off_straight_lines_and_draws_come_in_lots() -> None:
     assert Pace((0,), (1.5,)).of(np.array([0, 0])).tolist() == [1.5, 1.5]
 
 
-def test_more_draws_are_measured_to_take_longer(recognizer: Recognizer, waveforms: Tensor) -> None:
+@pytest.mark.parametrize(
+    ("cores", "draws", "knots"),
+    [(1, 500, (16, 512)), (1, 16, (16,)), (3, 500, (48, 528)), (3, 2000, (48, 1008, 2016)), (1, 1024, (16, 1024))],
+)
+def test_time_is_measured_at_one_lot_a_banks_rows_and_the_largest_number_of_draws(
+    recognizer: Recognizer,
+    waveforms: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    draws: int,
+    knots: tuple[int, ...],
+) -> None:
+    """Decisions are real, the clock is not: each knot's first decision takes seconds, of the others one is slow."""
     smoothing = recognizer.defenses[DefenseName.SMOOTHING]
     assert isinstance(smoothing, RandomizedSmoothing)
-    pace = pace_of_smoothing(smoothing, waveforms[0], draws=500)
-    few, many = pace.of(np.array([16, 500]))
-    assert 0 < 4 * few < many
+    monkeypatch.setattr(pace_module, "cores", lambda: cores)
+    shots = [seconds for knot in knots for seconds in (9.0, *(knot / 1000 * n for n in (1, 2, 3, 4, 500)))]
+    ticks = [tick for place, seconds in enumerate(shots) for tick in (100.0 * place, 100.0 * place + seconds)]
+    clock = iter(ticks)
+    pace = pace_of_smoothing(smoothing, waveforms[0], draws=draws, clock=lambda: next(clock))
+    assert pace.draws == knots
+    assert pace.milliseconds == pytest.approx([3 * knot for knot in knots])  # the median, the first left out
+    assert pace.at_once == 16 * cores
+    assert next(clock, None) is None
+    assert pace.of(np.array([1, draws])).tolist() == pytest.approx([3 * knots[0], 3 * knots[-1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from monitoring.thresholds import TunedOnTest, load_tuning_clips
 from recognizer.bundle import read_manifest
 from recognizer.manifest import ManifestError, load_manifest, read_table, write_table
 
+BOTH = ("neural_rejection", "smoothing")
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -57,7 +59,7 @@ def test_another_column_may_be_the_only_split(tone_manifest: Path, tmp_path: Pat
         load_tuning_clips(path)
 
 
-@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copy])
 def test_a_test_clip_under_another_name_is_refused(
     tone_manifest: Path, tmp_path: Path, link: Callable[[Path, Path], None]
 ) -> None:
@@ -82,16 +84,31 @@ def test_cautions_tell_the_bundles_own_validation_clips_from_others(
     tone_manifest: Path, bundle: Path, tmp_path: Path
 ) -> None:
     manifest = read_manifest(bundle)
-    own = " ".join(load_tuning_clips(tone_manifest).cautions(manifest))
+    own = " ".join(load_tuning_clips(tone_manifest).cautions(manifest, defenses=BOTH))
     assert "networks were selected on these clips" in own
     assert "another manifest" not in own
     other_path = edited(tone_manifest, tmp_path, lambda table: table[table["split"] != "test"])
-    other = " ".join(load_tuning_clips(other_path).cautions(manifest))
+    other = " ".join(load_tuning_clips(other_path).cautions(manifest, defenses=BOTH))
     assert "another manifest" in other
     assert "networks were selected on these clips" not in other
-    assert "these are training clips" in " ".join(load_tuning_clips(tone_manifest, split="train").cautions(manifest))
+    assert "these are training clips" in " ".join(
+        load_tuning_clips(tone_manifest, split="train").cautions(manifest, defenses=BOTH)
+    )
     assert manifest.defenses.neural_rejection is not None
     assert manifest.defenses.neural_rejection.fitted_on in own
+    without = " ".join(load_tuning_clips(tone_manifest).cautions(manifest, defenses=["smoothing"]))
+    assert "networks were selected on these clips" in without
+    assert "neural rejection" not in without
+
+
+def test_other_attributes_than_the_usual_ones_can_be_tuned_on(tone_manifest: Path, tmp_path: Path) -> None:
+    """And the fingerprint is that of the manifest as training with them reads it."""
+    path = edited(tone_manifest, tmp_path, lambda table: table.assign(shoe=table["speaker"].str.len().astype(str)))
+    found = load_tuning_clips(path, attributes=["shoe", "accent"])
+    assert found.clips.attributes == ("shoe", "accent")
+    assert set(found.clips.table["shoe"]) == {"23", "21"}
+    assert found.fingerprint == load_manifest(path, attributes=["shoe", "accent"]).fingerprint()
+    assert found.fingerprint != load_tuning_clips(path).fingerprint
 
 
 def test_speakers_who_are_in_the_test_split_too_are_counted(tone_manifest: Path, bundle: Path, tmp_path: Path) -> None:
@@ -103,4 +120,6 @@ def test_speakers_who_are_in_the_test_split_too_are_counted(tone_manifest: Path,
     )
     found = load_tuning_clips(path)
     assert found.speakers_in_test == 2
-    assert "2 speakers of these clips are in the test split too" in " ".join(found.cautions(read_manifest(bundle)))
+    assert "2 speakers of these clips are in the test split too" in " ".join(
+        found.cautions(read_manifest(bundle), defenses=BOTH)
+    )

@@ -31,6 +31,7 @@ from recognizer.bundle import (
     NetworkSpec,
     NeuralRejectionSpec,
     SmoothingSpec,
+    check_replaceable,
     load_bundle,
     read_manifest,
     save_bundle,
@@ -244,6 +245,17 @@ def test_a_loaded_bundle_has_the_defenses_it_allows_made_of_its_parts(tmp_path: 
                 assert decision.is_accepted == (one.is_accepted and two.is_accepted and one.command == two.command)
     quantised = recognizer.defense("quantisation").decide(waveforms, clip_ids=ids, seed=0)
     assert quantised == plain.defense("none").decide(coarse(waveforms), clip_ids=ids, seed=0)
+
+
+def test_a_noise_bank_is_drawn_only_for_a_defense_that_is_allowed(tmp_path: Path) -> None:
+    """It costs seconds and much memory."""
+    for allowed, banks in (("none", "neural_rejection"), 0), (("none", "quantisation.smoothing"), 1):
+        content = json.loads(combined_manifest().to_json())
+        content["defenses"] |= {"allowed": allowed, "default": "none"}
+        save_bundle(tmp_path / "b", BundleManifest.model_validate(content), tensors())
+        recognizer = load_bundle(tmp_path / "b", mode=Mode.FAST)
+        assert tuple(recognizer.defenses) == allowed
+        assert len(recognizer.banks) == banks
 
 
 def load_bundle_of_singles(folder: Path) -> Recognizer:
@@ -524,6 +536,20 @@ def test_never_writes_over_what_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="exists and is no bundle"):
         save_bundle(tmp_path / "thesis.txt", manifest(), tensors())
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_a_bundle_beside_which_nothing_can_be_written_is_refused(saved: Path, tmp_path: Path) -> None:
+    check_replaceable(saved)
+    assert not list(saved.parent.glob(".*"))
+    with pytest.raises(BundleError, match="nothing can be written into"):
+        check_replaceable(tmp_path / "nowhere" / "bundle")
+
+
+def test_a_link_to_a_bundle_stays_a_link(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(copy, target_is_directory=True)
+    save_bundle(tmp_path / "current", manifest(name="new"), tensors())
+    assert (tmp_path / "current").is_symlink()
+    assert read_manifest(copy).name == "new"
 
 
 def test_makes_the_folders_above_and_fills_an_empty_one(tmp_path: Path) -> None:

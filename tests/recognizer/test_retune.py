@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -104,12 +105,51 @@ def test_test_results_of_a_changed_defense_are_removed_and_named(own: Path) -> N
     assert "neural_rejection_correct" in before["test"]
     after = read_manifest(written(own, NR)).test_results
     assert not [name for part in ("validation", "test") for name in after[part] if "neural_rejection" in name]
-    assert "far_from_data" in before
-    assert "far_from_data" not in after
     assert after["test"]["clean_accuracy"] == before["test"]["clean_accuracy"]
     assert {"test.neural_rejection_correct", "validation.neural_rejection_rejected"} <= set(after["tuned"]["removed"])
     again = read_manifest(written(own, RS)).test_results
     assert set(after["tuned"]["removed"]) <= set(again["tuned"]["removed"])
+
+
+def test_what_it_decides_far_from_data_is_found_anew(own: Path) -> None:
+    """As the defense decides that the bundle then has; it takes no clips."""
+    before = read_manifest(own).test_results["far_from_data"]
+    for threshold in (before["confidence"] - 0.01, before["confidence"] + 0.01):
+        found = read_manifest(written(own, RejectionSetting(confidence_threshold=threshold))).test_results
+        rejection = load_bundle(own).defenses[DefenseName.NEURAL_REJECTION]
+        assert isinstance(rejection, NeuralRejection)
+        decided = rejection.far_from_data()
+        assert found["far_from_data"]["accepts"] is decided.is_accepted
+        assert found["far_from_data"]["confidence"] == before["confidence"]
+        assert found["far_from_data"]["says"].endswith(f" {threshold:g}")
+        assert "far_from_data" not in found["tuned"]["removed"]
+
+
+def test_a_link_to_a_bundle_stays_one_and_what_it_points_to_is_tuned(own: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(own, target_is_directory=True)
+    written(link, NR)
+    assert link.is_symlink()
+    assert link.resolve() == own
+    assert current_setting(read_manifest(own), DefenseName.NEURAL_REJECTION) == NR
+
+
+def test_the_bundle_may_be_the_folder_that_is_worked_in(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own)
+    written_here = [Choice(setting=NR, figures={})]
+    retune(Path(), written_here, ON, version=version_of(own))
+    assert current_setting(read_manifest(own), DefenseName.NEURAL_REJECTION) == NR
+
+
+def test_files_that_the_bundle_lists_and_does_not_use_stay(own: Path) -> None:
+    (own / "LICENSE").write_text("as you like\n")
+    digest = hashlib.sha256((own / "LICENSE").read_bytes()).hexdigest()
+    with (own / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{digest}  LICENSE\n")
+    written(own, NR)
+    assert (own / "LICENSE").read_text() == "as you like\n"
+    assert f"{digest}  LICENSE" in (own / "SHA256SUMS").read_text().splitlines()
+    assert current_setting(read_manifest(own), DefenseName.NEURAL_REJECTION) == NR
 
 
 def test_the_setting_that_it_has_keeps_its_test_results(own: Path) -> None:

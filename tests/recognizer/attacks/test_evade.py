@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from scipy.stats import binomtest
 from tiny_defenses import COMMANDS, clips, ids, network, neural_rejection, singles, smoothing, spread
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from recognizer.attacks import (
     evade,
     pgd,
 )
+from recognizer.attacks.against_rejection import NoisyCopies
 from recognizer.attacks.health import check_health
 from recognizer.attacks.pitfalls import Pitfall
 from recognizer.attacks.sweep import nested_sweep
@@ -70,6 +72,25 @@ def test_success_is_the_defenses_own_decision(name: str, labels: tuple[str, ...]
     evaded = is_evaded(defense, waveforms, truth, labels)
     assert aim.is_broken.tolist() == evaded
     assert 0 < sum(evaded) < 80
+
+
+def test_an_attack_on_smoothing_is_not_content_with_where_smoothing_abstains() -> None:
+    """It goes on until its own votes pass the defense's test or, where they are too few for that, are unanimous."""
+    voting, waveforms = smoothing(sigma=0.05), clips(80)
+    truth, rows = torch.arange(80) % 4, torch.arange(80)
+    for draws, level in ((30, voting.error_alpha), (4, 2.0**-3)):
+        aim = evade(voting, clip_ids=ids(80), seed=0, draws=draws)(waveforms, truth, rows)
+        copies = NoisyCopies(voting.network, sigma=voting.sigma, clip_ids=ids(80), seed=0, draws=draws)
+        with torch.no_grad():
+            leaders = copies(waveforms, rows).argmax(dim=2)
+        broken, plurality = [], []
+        for votes, label in zip(leaders.tolist(), truth.tolist(), strict=True):
+            counts = [votes.count(k) for k in range(4)]
+            second, first = sorted(counts)[-2:]
+            plurality.append(first > second and counts.index(first) != label)
+            broken.append(plurality[-1] and binomtest(first, first + second).pvalue <= level)
+        assert aim.is_broken.tolist() == broken
+        assert 0 < sum(broken) < sum(plurality)
 
 
 def test_each_defense_has_its_attack() -> None:

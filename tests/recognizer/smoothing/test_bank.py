@@ -19,7 +19,8 @@ from recognizer.network import M5, Architecture, architecture
 from recognizer.smoothing import BankVoting, KeyedVoting, RandomizedSmoothing, VoteTest, noise, voting_of
 from recognizer.smoothing.bank import bank_noise, first_block
 from recognizer.smoothing.fast import has_bfloat16
-from recognizer.smoothing.voting import BLOCK, Block
+from recognizer.smoothing.noise import BLOCK
+from recognizer.smoothing.voting import Block
 
 SIGMA, SAMPLES = 0.1, 8000
 LABELS = tuple("0123456789")

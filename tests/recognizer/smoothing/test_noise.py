@@ -71,7 +71,7 @@ def test_noise_takes_and_leaves_no_global_state() -> None:
 
 def test_noise_is_the_normal_form_of_the_mersenne_twister_that_the_key_seeds() -> None:
     """Box and Muller's transform of numpy's Mersenne Twister, whose state is the hash of the key."""
-    words = np.frombuffer(hashlib.shake_128(b"5\x00clip\x003").digest(4 * 624), dtype="<u4")
+    words = np.frombuffer(hashlib.shake_128(b"5\x00clip\x002").digest(4 * 624), dtype="<u4")
     twister = np.random.MT19937()
     twister.state = {"bit_generator": "MT19937", "state": {"key": words, "pos": 624}}
     uniform = (twister.random_raw(32) & (2**24 - 1)) / 2**24
@@ -80,7 +80,7 @@ def test_noise_is_the_normal_form_of_the_mersenne_twister_that_the_key_seeds() -
         radius = np.sqrt(-2 * np.log(1 - uniform[start : start + 8]))
         angle = 2 * np.pi * uniform[start + 8 : start + 16]
         expected += [radius * np.cos(angle), radius * np.sin(angle)]
-    np.testing.assert_allclose(noise(5, "clip", 3, 1, 32)[0], np.concatenate(expected), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(noise(5, "clip", 32, 1, 32)[0], np.concatenate(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_ten_thousand_draws_are_all_different() -> None:

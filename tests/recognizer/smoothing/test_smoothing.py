@@ -22,7 +22,8 @@ from recognizer.decision import UNKNOWN, Decision, Reason
 from recognizer.defense import NetworkError
 from recognizer.network import M5
 from recognizer.smoothing import InfeasibleSmoothing, RandomizedSmoothing, VoteTest, noise, p_value
-from recognizer.smoothing.voting import BLOCK, Block
+from recognizer.smoothing.noise import BLOCK
+from recognizer.smoothing.voting import Block
 
 LABELS = ("go", "left", "right")
 
@@ -173,7 +174,7 @@ def test_certifies_nothing_beyond_the_true_distance_to_the_boundary() -> None:
     distance = 0.4
     clip = torch.tensor([distance, 0.0])
     certified = [
-        smoothing.certify(clip, clip_id="clip", seed=seed, selection_draws=20, draws=300) for seed in range(200)
+        smoothing.certify(clip, clip_id="clip", seed=seed, selection_draws=100, draws=300) for seed in range(200)
     ]
     beyond = sum(c.radius_l2 > distance for c in certified)
     assert stats.binomtest(beyond, 200, 0.05, alternative="greater").pvalue > 1e-3

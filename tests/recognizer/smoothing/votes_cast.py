@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recognizer.decision import Replay
-from recognizer.smoothing.voting import BLOCK, Ballot, Block
+from recognizer.smoothing.noise import BLOCK
+from recognizer.smoothing.voting import Ballot, Block
 
 
 class HalfSpace(nn.Module):
