@@ -55,6 +55,7 @@ def _started(threads: int) -> ThreadPoolExecutor:
     started = Barrier(threads)
 
     def start(_: int) -> None:
+        torch.get_num_threads()  # a thread's first use of torch sets its number to everybody's: here, not in its work
         torch.set_num_threads(1)  # of this thread, and of those that begin with torch later
         started.wait(timeout=60)
 

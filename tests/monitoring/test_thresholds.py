@@ -85,7 +85,7 @@ def recognizer(bundle: Path, clips: Manifest, waveforms: Tensor) -> Recognizer:
     half = NeuralRejection(
         rejection.network, rejection.machine, rejection.labels, confidence_threshold=float(np.median(sure))
     )
-    for sigma in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
+    for sigma in np.linspace(0.15, 0.4, 51).tolist():
         close = RandomizedSmoothing(
             smoothing.network, loaded.labels, sigma=sigma, error_alpha=0.02, draws=30, test=VoteTest.SEQUENTIAL
         )

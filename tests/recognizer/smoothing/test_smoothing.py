@@ -352,6 +352,7 @@ for mode in Mode:
             renewing.join()
     print(expected)
 assert torch.get_num_threads() == int(sys.argv[1])
+assert over_cores(lambda _: torch.get_num_threads(), range(9)) == [1] * 9
 """
     outputs = {threads: run_program(body, threads).splitlines() for threads in (1, 2, 3)}
     assert outputs[1] == outputs[2] == outputs[3]
