@@ -10,7 +10,6 @@ W 1 the sum of their columns,
 
 from __future__ import annotations
 
-from threading import local
 from typing import cast
 
 import torch
@@ -41,7 +40,6 @@ class FoldedM5:
         self.stride = network.config.stride
         self.width = network.config.width
         self.precision = precision
-        self._memory = local()
         norms = [m for m in network.blocks if isinstance(m, nn.BatchNorm2d)]
         convolutions = [m for m in network.blocks if isinstance(m, nn.Conv2d)]
         with torch.no_grad():
@@ -67,18 +65,7 @@ class FoldedM5:
     def responses(self, waveforms: Tensor) -> Tensor:
         """W f(y), [copies, time, channels], of waveforms, float32 [copies, samples]; whole pools only."""
         time = POOL * self.frames_pooled(waveforms.shape[1])
-        frames = waveforms.to(self.precision).unfold(1, KERNEL, self.stride)[:, :time]
-        # copied into memory that this thread keeps: the system takes as long to give 5 MB as the product does
-        kept = self._kept(frames.shape)
-        return kept.copy_(frames) @ self._frames.T
-
-    def _kept(self, shape: torch.Size) -> Tensor:
-        """This thread's memory for frames."""
-        kept: Tensor | None = getattr(self._memory, "frames", None)
-        if kept is None or kept.numel() < shape.numel():
-            kept = torch.empty(shape.numel(), dtype=self.precision, device=self._frames.device)
-            self._memory.frames = kept
-        return kept[: shape.numel()].view(shape)
+        return waveforms.to(self.precision).unfold(1, KERNEL, self.stride)[:, :time] @ self._frames.T
 
     def logits(self, pooled: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         """The rest of the network.
