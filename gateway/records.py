@@ -71,7 +71,7 @@ class Records:
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            RecordsError: the database can't be opened or made.
+            RecordsError: the database can't be opened or made, or another evenvoice made it, with other columns.
         """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,8 +82,15 @@ class Records:
                 with self._engine.connect() as connection:
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 _METADATA.create_all(self._engine)
+                there = {column["name"] for column in sa.inspect(self._engine).get_columns(DECISIONS.name)}
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise RecordsError(f"the records {path} can't be opened: {error}") from error
+        if missing := [column.name for column in DECISIONS.columns if column.name not in there]:
+            self.close()
+            raise RecordsError(
+                f"the records {path} are of an older evenvoice: they have no {', '.join(missing)}; put the file aside, "
+                "and a new one is begun"
+            )
 
     def add(
         self,

@@ -166,3 +166,13 @@ def test_workers_that_start_at_once_on_a_new_folder_all_open_the_records(tmp_pat
         for number in range(10):
             path = tmp_path / f"state{number}" / "records.sqlite3"
             assert list(pool.map(_open_and_close, [path] * 4)) == ["opened"] * 4
+
+
+def test_records_of_an_older_evenvoice_are_refused_and_left_as_they_are(records: Records, tmp_path: Path) -> None:
+    request_id = store(records)
+    records.close()
+    with sqlite3.connect(tmp_path / RECORDS_FILE) as connection:
+        connection.execute("ALTER TABLE decisions DROP COLUMN replay")
+    with pytest.raises(RecordsError, match="they have no replay; put the file aside"):
+        Records(tmp_path / RECORDS_FILE)
+    assert [row["request_id"] for row in rows_of(tmp_path)] == [request_id]
