@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recognizer.decision import Certificate, Decision, Part, Reason
 from recognizer.defense import Defense, DefenseName, NetworkError
+from recognizer.hearing import Case, Hearing, Verdict, each, waveforms_of
 from recognizer.purification import Purifier
 from recognizer.steps import Steps
 
@@ -57,14 +58,22 @@ class PurifiedInput:
     ) -> list[Decision]:
         """See `Defense.decide`; certificates name the purifiers and carry no radius."""
         decisions = self.defense.decide(self.purify(waveforms), clip_ids=clip_ids, seed=seed, deadline=deadline)
-        return [self._about_purified(decision) for decision in decisions]
+        return [self.about_purified(decision) for decision in decisions]
 
-    def _about_purified(self, decision: Decision) -> Decision:
+    def hearing(self) -> Hearing:
+        """See `Defense.hearing`."""
+        return _PurifiedHearing(self)
+
+    def promises(self) -> tuple[Certificate, ...]:
+        """See `Defense.promises`."""
+        return tuple(self._named(certificate) for certificate in self.defense.promises())
+
+    def about_purified(self, decision: Decision) -> Decision:
         certificate = decision.certificate
         return replace(
             decision,
             certificate=None if certificate is None else self._named(certificate),
-            parts=tuple(replace(part, decision=self._about_purified(part.decision)) for part in decision.parts),
+            parts=tuple(replace(part, decision=self.about_purified(part.decision)) for part in decision.parts),
         )
 
     def _named(self, certificate: Certificate) -> Certificate:
@@ -105,6 +114,89 @@ class Combined:
                 for clip, decision in zip(asked, decisions, strict=True):
                     said[clip].append(Part(part.name, decision))
         return [agreement(parts) for parts in said]
+
+    def hearing(self) -> Hearing:
+        """See `Defense.hearing`."""
+        return _CombinedHearing(self.parts, ask_all=self.ask_all)
+
+    def promises(self) -> tuple[Certificate, ...]:
+        """See `Defense.promises`."""
+        return tuple(certificate for part in self.parts for certificate in part.promises())
+
+
+class _PurifiedHearing:
+    """Cases are purified in the step after they join, and go on to the defense behind."""
+
+    def __init__(self, purified: PurifiedInput) -> None:
+        self._purified = purified
+        self._behind = purified.defense.hearing()
+        self._waiting: list[Case] = []
+        self._as_they_came: dict[Case, Case] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and self._behind.is_idle
+
+    def join(self, cases: Sequence[Case]) -> None:
+        """See `Hearing`."""
+        self._waiting += cases
+
+    def step(self) -> list[tuple[Case, Verdict]]:
+        """See `Hearing`."""
+        cases, self._waiting = self._waiting, []
+        failed: list[tuple[Case, Verdict]] = []
+        for case, found in zip(cases, each(self._purify, cases), strict=True):
+            if isinstance(found, Exception):
+                failed.append((case, found))
+            else:
+                self._as_they_came[found] = case
+                self._behind.join([found])
+        settled = self._behind.step() if not self._behind.is_idle else []
+        return failed + [(self._as_they_came.pop(case), self._of_purified(verdict)) for case, verdict in settled]
+
+    def _of_purified(self, verdict: Verdict) -> Verdict:
+        return verdict if isinstance(verdict, Exception) else self._purified.about_purified(verdict)
+
+    def _purify(self, cases: Sequence[Case]) -> list[Case]:
+        heard = self._purified.purify(waveforms_of(cases))
+        return [replace(case, waveform=waveform) for case, waveform in zip(cases, heard, strict=True)]
+
+
+class _CombinedHearing:
+    """Each part holds a hearing of its own; a case goes from one to the next."""
+
+    def __init__(self, parts: Sequence[Defense], *, ask_all: bool) -> None:
+        self._names = [part.name for part in parts]
+        self._hearings = [part.hearing() for part in parts]
+        self._ask_all = ask_all
+        self._said: dict[Case, list[Part]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        return all(hearing.is_idle for hearing in self._hearings)
+
+    def join(self, cases: Sequence[Case]) -> None:
+        """See `Hearing`."""
+        self._said.update({case: [] for case in cases})
+        self._hearings[0].join(cases)
+
+    def step(self) -> list[tuple[Case, Verdict]]:
+        """See `Hearing`."""
+        left: list[tuple[Case, Verdict]] = []
+        for place, hearing in enumerate(self._hearings):
+            for case, verdict in hearing.step() if not hearing.is_idle else ():
+                said = self._said[case]
+                if isinstance(verdict, Exception):
+                    left.append((case, verdict))
+                    continue
+                said.append(Part(self._names[place], verdict))
+                if place + 1 < len(self._hearings) and (self._ask_all or verdict.is_accepted):
+                    self._hearings[place + 1].join([case])
+                else:
+                    left.append((case, agreement(said)))
+        for case, _ in left:
+            del self._said[case]
+        return left
 
 
 def _all_accept(parts: Sequence[Part]) -> bool:

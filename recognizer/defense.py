@@ -8,7 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from recognizer.decision import Decision, conclude
+from recognizer.decision import Certificate, Decision, conclude
+from recognizer.hearing import AtOnce, Hearing, waveforms_of
 from recognizer.network import Network, predict_logits
 
 
@@ -48,6 +49,14 @@ class Defense(Protocol):
         """
         ...
 
+    def hearing(self) -> Hearing:
+        """The same on clips that come and go; each decided as `decide` would."""
+        ...
+
+    def promises(self) -> tuple[Certificate, ...]:
+        """What its certificates say of any clip: the settings of each rejector in it, in order."""
+        ...
+
 
 class Undefended:
     """The plain network: accepts its arg max, whatever its confidence."""
@@ -65,6 +74,19 @@ class Undefended:
         del clip_ids, seed, deadline
         logits = finite(predict_logits(self.network, waveforms))
         return [conclude(self.labels, shares) for shares in logits.softmax(dim=1).tolist()]
+
+    def hearing(self) -> Hearing:
+        """See `Defense.hearing`."""
+        return one_pass(self)
+
+    def promises(self) -> tuple[Certificate, ...]:
+        """None: it accepts everything."""
+        return ()
+
+
+def one_pass(defense: Defense) -> Hearing:
+    """The hearing of a defense without random numbers that needs one pass through its network."""
+    return AtOnce(lambda cases: defense.decide(waveforms_of(cases), clip_ids=[case.clip_id for case in cases], seed=0))
 
 
 def finite(outputs: Tensor) -> Tensor:

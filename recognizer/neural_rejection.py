@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from recognizer.decision import Certificate, Decision, Reason, conclude
-from recognizer.defense import DefenseName, finite
+from recognizer.defense import DefenseName, finite, one_pass
+from recognizer.hearing import Hearing
 from recognizer.network import Network
 
 
@@ -142,6 +143,14 @@ class NeuralRejection:
             features = torch.cat([self.network.features(part.to(device)) for part in torch.split(waveforms, 256)])
             scores = finite(self.scores(finite(features))).cpu()
         return [self._conclude(row) for row in scores.tolist()]
+
+    def hearing(self) -> Hearing:
+        """See `Defense.hearing`."""
+        return one_pass(self)
+
+    def promises(self) -> tuple[Certificate, ...]:
+        """See `Defense.promises`."""
+        return (Certificate(defense=self.name, confidence_threshold=self.confidence_threshold),)
 
     def _conclude(self, scores: list[float]) -> Decision:
         # Led by the score itself: cut to [0, 1], several margins may be equal.

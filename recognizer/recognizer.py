@@ -13,6 +13,7 @@ from recognizer.audio import AudioFormat, Clip, fit_window
 from recognizer.decision import UNKNOWN, Decision
 from recognizer.defense import Defense
 from recognizer.groups import Vocabulary
+from recognizer.hearing import Case
 from recognizer.smoothing import BankVoting
 
 
@@ -89,6 +90,10 @@ class Recognizer:
         """
         waveforms = window_of(clips, self.audio)
         return self.defense(defense).decide(waveforms, clip_ids=clip_ids, seed=seed, deadline=deadline)
+
+    def case(self, clip: Clip, *, clip_id: str, seed: int, deadline: float | None = None) -> Case:
+        """A clip for a hearing of one of the defenses; see `decide`."""
+        return Case(torch.from_numpy(fit_window(clip.waveform, self.audio.window)), clip_id, seed, deadline)
 
 
 def window_of(clips: Sequence[Clip], audio: AudioFormat) -> Tensor:

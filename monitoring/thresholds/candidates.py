@@ -137,15 +137,15 @@ class SmoothingCandidates:
 
     def _hold(self, each: Sequence[Votes], waveforms: Tensor, clip_ids: Sequence[str], seed: int) -> None:
         """Draw until every vote on every clip is settled; each vote hears the same draws, from the first."""
-        ballot = self.defense.exact.ballot(waveforms, clip_ids=clip_ids, seed=seed)
+        voting = self.defense.exact
+        ballots = voting.ballots(waveforms, clip_ids=clip_ids, seeds=[seed] * len(clip_ids))
         index = 0
         while len(clips := np.flatnonzero(~np.all([votes.is_settled for votes in each], axis=0))):
             rounds = max(1, cores() // len(clips))
-            blocks = [Block(int(clip), index + r) for clip in clips for r in range(rounds)]
-            leaders = ballot.leaders(blocks).reshape(len(clips), -1)
+            blocks = [Block(ballots[clip], index + r) for clip in clips for r in range(rounds)]
+            leaders = voting.leaders(blocks).reshape(len(clips), -1)
             for votes in each:
-                is_open = ~votes.is_settled[clips]
-                votes.add(clips[is_open], leaders[is_open])
+                votes.add(clips, leaders)
             index += rounds
 
 

@@ -20,7 +20,7 @@ from recognizer.network import M5, POOL
 from recognizer.smoothing.cores import cores, over_cores
 from recognizer.smoothing.inference import FoldedM5
 from recognizer.smoothing.noise import BLOCK, noise
-from recognizer.smoothing.voting import Ballot, Block, KeyedVoting, Leaders, compute
+from recognizer.smoothing.voting import Block, KeyedBallot, KeyedVoting, Leaders, compute
 
 BANK_ROWS = 1024
 
@@ -93,6 +93,15 @@ class NoiseBank:
         copies = pooled.view(len(index) * BLOCK, -1, self.network.width)
         return self.network.logits(copies, mean.flatten(), deviation.flatten()).view(len(index), BLOCK, -1)
 
+    def leaders(self, blocks: Sequence[Block[BankBallot]]) -> Tensor:
+        """The label that each draw votes for, int64 [blocks, BLOCK].
+
+        Raises:
+            NetworkError: the network gave NaN or infinity.
+        """
+        rows = [block.ballot.row(block.index) for block in blocks]
+        return finite(self.logits([block.ballot.clip for block in blocks], rows)).argmax(dim=2)
+
     def of_clip(self, waveform: Tensor) -> ClipResponses:
         """What is computed once a clip, float32 [samples].
 
@@ -145,7 +154,11 @@ class BankVoting:
         """Replace the bank; votes under way keep the old one."""
         self.bank = self._drawn(seed)
 
-    def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
+    @property
+    def at_a_time(self) -> int:
+        return self._keyed.at_a_time
+
+    def ballots(self, waveforms: Tensor, *, clip_ids: Sequence[str], seeds: Sequence[int]) -> list[BankBallot]:
         """See `Voting`.
 
         Raises:
@@ -153,8 +166,25 @@ class BankVoting:
         """
         if waveforms.shape[1] != self._samples:
             raise ValueError(f"the clips have {waveforms.shape[1]} samples; the bank was drawn for {self._samples}")
-        keyed = self._keyed.ballot(waveforms, clip_ids=clip_ids, seed=seed)
-        return _BankBallot(self.bank, waveforms.to(self.device), tuple(clip_ids), seed, keyed)
+        bank = self.bank
+        keyed = self._keyed.ballots(waveforms, clip_ids=clip_ids, seeds=seeds)
+        clips = over_cores(bank.of_clip, [ballot.waveform for ballot in keyed])
+        return [BankBallot(bank, clip, ballot) for clip, ballot in zip(clips, keyed, strict=True)]
+
+    def leaders(self, blocks: Sequence[Block[BankBallot]]) -> Leaders:
+        """See `Voting`."""
+        out = np.empty((len(blocks), BLOCK), dtype=np.int64)
+        places: dict[NoiseBank | None, list[int]] = {}  # by bank: a renewed one has clips for a while
+        for place, block in enumerate(blocks):
+            is_banked = block.index < block.ballot.bank.blocks
+            places.setdefault(block.ballot.bank if is_banked else None, []).append(place)
+        for bank, of_bank in places.items():
+            some = [blocks[place] for place in of_bank]
+            if bank is None:
+                out[of_bank] = self._keyed.leaders([Block(block.ballot.keyed, block.index) for block in some])
+            else:
+                out[of_bank] = compute(bank.leaders, some, self.device)
+        return out
 
     def _drawn(self, seed: int) -> NoiseBank:
         return NoiseBank(
@@ -162,33 +192,21 @@ class BankVoting:
         )
 
 
-class _BankBallot:
-    def __init__(self, bank: NoiseBank, waveforms: Tensor, clip_ids: tuple[str, ...], seed: int, keyed: Ballot) -> None:
-        self._bank, self._keyed = bank, keyed
-        self._first = [first_block(seed, clip_id, bank.blocks) for clip_id in clip_ids]
-        self._clips = over_cores(bank.of_clip, waveforms)
+@dataclass(frozen=True, eq=False)
+class BankBallot:
+    """A clip whose first draws come from a bank, and later ones keyed."""
+
+    bank: NoiseBank
+    clip: ClipResponses
+    keyed: KeyedBallot
 
     @property
     def replay(self) -> Replay:
-        return Replay("float32", bank=self._bank.seed, rows=BLOCK * self._bank.blocks)
+        return Replay("float32", bank=self.bank.seed, rows=BLOCK * self.bank.blocks)
 
-    @property
-    def at_a_time(self) -> int:
-        return self._keyed.at_a_time
-
-    def leaders(self, blocks: Sequence[Block]) -> Leaders:
-        """See `Ballot`."""
-        out = np.empty((len(blocks), BLOCK), dtype=np.int64)
-        is_banked = np.array([b.index < self._bank.blocks for b in blocks], dtype=np.bool_)
-        banked = [block for block in blocks if block.index < self._bank.blocks]
-        out[is_banked] = compute(self._leaders, banked, self._bank.noise.device)
-        out[~is_banked] = self._keyed.leaders([block for block in blocks if block.index >= self._bank.blocks])
-        return out
-
-    def _leaders(self, blocks: Sequence[Block]) -> Tensor:
-        clips = [self._clips[block.clip] for block in blocks]
-        rows = [(self._first[block.clip] + block.index) % self._bank.blocks for block in blocks]
-        return finite(self._bank.logits(clips, rows)).argmax(dim=2)
+    def row(self, index: int) -> int:
+        """The bank's block that is the clip's block of that index."""
+        return (first_block(self.keyed.seed, self.keyed.clip_id, self.bank.blocks) + index) % self.bank.blocks
 
 
 def first_block(seed: int, clip_id: str, blocks: int) -> int:

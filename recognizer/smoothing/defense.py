@@ -6,9 +6,9 @@ Noise is added to the raw waveform and never clipped: clipping would break the G
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -16,9 +16,11 @@ from torch import Tensor
 
 from recognizer.decision import Certificate, Decision, Reason, Replay, conclude
 from recognizer.defense import DefenseName
+from recognizer.hearing import Case, Hearing, heard_out
 from recognizer.network import Network
+from recognizer.smoothing.hearing import VoteHearing
 from recognizer.smoothing.noise import BLOCK
-from recognizer.smoothing.vote import Counts, InfeasibleSmoothing, VoteRule, Votes, VoteTest, lower_bound
+from recognizer.smoothing.vote import Counts, InfeasibleSmoothing, VoteRule, VoteTest, lower_bound
 from recognizer.smoothing.voting import Block, KeyedVoting, Voting
 
 
@@ -66,7 +68,7 @@ class RandomizedSmoothing:
         error_alpha: float = 0.001,
         draws: int = 100,
         test: VoteTest = VoteTest.FIXED,
-        voting: Voting | None = None,
+        voting: Voting[Any] | None = None,
     ) -> None:
         """
         Args:
@@ -92,7 +94,7 @@ class RandomizedSmoothing:
         self.sigma = sigma
         self.rule = VoteRule(labels=len(labels), draws=draws, error_alpha=error_alpha, test=test)
         self.exact = KeyedVoting(self.network, sigma=sigma)
-        self.voting = voting or self.exact
+        self.voting: Voting[Any] = voting or self.exact
 
     @property
     def error_alpha(self) -> float:
@@ -105,12 +107,12 @@ class RandomizedSmoothing:
 
     def votes(self, waveform: Tensor, *, clip_id: str, seed: int, draws: int, first: int = 0) -> Counts:
         """Exact arg-max counts, int64 [K], over the draws `first` ... `first + draws - 1` of a clip, [samples]."""
-        ballot = self.exact.ballot(waveform[None], clip_ids=[clip_id], seed=seed)
+        (ballot,) = self.exact.ballots(waveform[None], clip_ids=[clip_id], seeds=[seed])
         counts = np.zeros(len(self.labels), dtype=np.int64)
-        end, at_once = first + draws, ballot.at_a_time
+        end, at_once = first + draws, self.exact.at_a_time
         for start in range(first // BLOCK, -(-end // BLOCK), at_once):
-            blocks = [Block(0, index) for index in range(start, min(start + at_once, -(-end // BLOCK)))]
-            leaders = ballot.leaders(blocks).ravel()
+            blocks = [Block(ballot, index) for index in range(start, min(start + at_once, -(-end // BLOCK)))]
+            leaders = self.exact.leaders(blocks).ravel()
             place = np.arange(len(leaders)) + BLOCK * start
             counts += np.bincount(leaders[(place >= first) & (place < end)], minlength=len(counts))
         return counts
@@ -125,19 +127,16 @@ class RandomizedSmoothing:
         """
         if len(waveforms) != len(clip_ids):
             raise ValueError(f"there are {len(waveforms)} waveforms and {len(clip_ids)} clip ids; one each is needed")
-        ballot = self.voting.ballot(waveforms, clip_ids=clip_ids, seed=seed)
-        votes = Votes(len(clip_ids), self.rule)
-        index = 0
-        while not votes.is_settled.all() and (deadline is None or time.perf_counter() < deadline):
-            clips = np.flatnonzero(~votes.is_settled)
-            rounds = min(max(1, ballot.at_a_time // len(clips)), -(-self.draws // BLOCK) - index)
-            leaders = ballot.leaders([Block(int(c), index + r) for c in clips for r in range(rounds)])
-            votes.add(clips, leaders.reshape(len(clips), rounds * BLOCK))
-            index += rounds
-        return [
-            self._conclude(counts, float(p), is_over=bool(is_over), replay=ballot.replay)
-            for counts, p, is_over in zip(votes.counts, votes.p_values(), votes.is_settled, strict=True)
-        ]
+        cases = [Case(x, clip_id, seed, deadline) for x, clip_id in zip(waveforms, clip_ids, strict=True)]
+        return heard_out(self.hearing(), cases)
+
+    def hearing(self) -> Hearing:
+        """See `Defense.hearing`."""
+        return VoteHearing(self.voting, self.rule, self._conclude)
+
+    def promises(self) -> tuple[Certificate, ...]:
+        """See `Defense.promises`; `draws` is N."""
+        return (Certificate(self.name, sigma=self.sigma, error_alpha=self.error_alpha, draws=self.draws),)
 
     def certify(
         self, waveform: Tensor, *, clip_id: str, seed: int, selection_draws: int = 100, draws: int = 1000
@@ -164,7 +163,7 @@ class RandomizedSmoothing:
             return CertifiedRadius(None, 0.0, p_lower, selection_draws + draws)
         return CertifiedRadius(chosen, self.sigma * float(norm.ppf(p_lower)), p_lower, selection_draws + draws)
 
-    def _conclude(self, counts: Counts, p: float, *, is_over: bool, replay: Replay) -> Decision:
+    def _conclude(self, counts: Counts, p: float, is_over: bool, replay: Replay) -> Decision:
         total = int(counts.sum())
         is_decided = is_over or (self.rule.test is VoteTest.SEQUENTIAL and total > 0 and p <= self.error_alpha)
         hold = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from recognizer.mode import Mode
@@ -14,7 +16,9 @@ LARGEST_ROW = 256 << 10
 """Bytes of one bank row's responses up to which a bank pays: reading them must be cheaper than computing them."""
 
 
-def voting_of(network: Network, mode: Mode, *, sigma: float, samples: int, seed: int, rows: int = BANK_ROWS) -> Voting:
+def voting_of(
+    network: Network, mode: Mode, *, sigma: float, samples: int, seed: int, rows: int = BANK_ROWS
+) -> Voting[Any]:
     """The votes of a network in a mode.
 
     *Fast* is a bank of noise where the responses of a row are small (M5-small); bfloat16 where the device multiplies

@@ -133,7 +133,8 @@ class VoteRule:
 class Votes:
     """The votes on several clips as they come, and what they settle.
 
-    What becomes of a clip depends on the order of its own votes alone, not on how many come at a time.
+    What becomes of a clip depends on the order of its own votes alone, not on how many come at a time, nor on the clips
+    beside it.
     """
 
     def __init__(self, clips: int, rule: VoteRule) -> None:
@@ -146,34 +147,45 @@ class Votes:
         """bool [clips]: no further draw counts."""
         self._log_e: Floats = np.zeros((clips, rule.labels))  # each label's largest while it led
 
+    def join(self, clips: int) -> None:
+        """Further clips, without a vote yet, after those there are."""
+        new = Votes(clips, self.rule)
+        for name in ("counts", "draws", "is_settled", "_log_e"):
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(new, name)]))
+
+    def of(self, clips: npt.NDArray[np.bool_]) -> Votes:
+        """The votes on some of the clips, bool [clips], by themselves."""
+        some = Votes(0, self.rule)
+        for name in ("counts", "draws", "is_settled", "_log_e"):
+            setattr(some, name, getattr(self, name)[clips])
+        return some
+
     def add(self, clips: npt.NDArray[np.int64], leaders: npt.NDArray[np.int64]) -> None:
         """Count the next draws of some clips. Draws after the settling one are dropped.
 
         Args:
-            clips: int64 [n] places, none twice, each with as many draws so far as the others.
+            clips: int64 [n] places, none twice.
             leaders: int64 [n, draws], the label that each draw votes for.
         """
-        before = self.draws[clips]
-        left = self.rule.draws - int(before[0]) if len(clips) else 0
-        leaders = leaders[:, :left]
+        is_open = ~self.is_settled[clips]
+        clips, leaders = clips[is_open], leaders[is_open]
         if leaders.size == 0:
             return
-        if self.rule.test is VoteTest.FIXED:
-            self.counts[clips] += (leaders[:, :, None] == np.arange(self.rule.labels)).sum(axis=1)
-            self.draws[clips] = before + leaders.shape[1]
-            self.is_settled[clips] = self.draws[clips] >= self.rule.draws
-            return
+        before = self.draws[clips]
+        last = np.minimum(leaders.shape[1], self.rule.draws - before) - 1  # place of the last draw that counts
         running = (leaders[:, :, None] == np.arange(self.rule.labels)).cumsum(axis=1) + self.counts[clips][:, None]
-        log_e = log_e_value(running)
-        is_enough = log_e >= self.rule.log_e_to_settle
-        last = np.where(is_enough.any(axis=1), is_enough.argmax(axis=1), leaders.shape[1] - 1)
-        is_dropped = np.arange(leaders.shape[1]) > last[:, None]
-        log_e[is_dropped] = 0.0
-        leads = running.argmax(axis=2)[:, :, None] == np.arange(self.rule.labels)
-        self._log_e[clips] = np.maximum(self._log_e[clips], np.where(leads, log_e[:, :, None], 0.0).max(axis=1))
+        is_enough = np.zeros(len(clips), dtype=np.bool_)
+        if self.rule.test is VoteTest.SEQUENTIAL:
+            log_e = log_e_value(running)
+            settles = log_e >= self.rule.log_e_to_settle
+            is_enough = settles.any(axis=1) & (settles.argmax(axis=1) <= last)
+            last = np.where(is_enough, settles.argmax(axis=1), last)
+            log_e[np.arange(leaders.shape[1]) > last[:, None]] = 0.0
+            leads = running.argmax(axis=2)[:, :, None] == np.arange(self.rule.labels)
+            self._log_e[clips] = np.maximum(self._log_e[clips], np.where(leads, log_e[:, :, None], 0.0).max(axis=1))
         self.counts[clips] = running[np.arange(len(clips)), last]
         self.draws[clips] = before + last + 1
-        self.is_settled[clips] = is_enough.any(axis=1) | (self.draws[clips] >= self.rule.draws)
+        self.is_settled[clips] = is_enough | (self.draws[clips] >= self.rule.draws)
 
     def p_values(self) -> Floats:
         """float64 [clips]: RS abstains iff p > error_alpha, at whatever error_alpha.

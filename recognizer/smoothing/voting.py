@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,20 +30,32 @@ Logits = Callable[[Tensor], Tensor]
 Leaders = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Draws `BLOCK * index` ... of one of the clips that are decided together."""
-
-    clip: int
-    index: int
-
-
 class Ballot(Protocol):
-    """The votes on some clips."""
+    """The votes on one clip."""
 
     @property
     def replay(self) -> Replay:
-        """How the votes can be had again."""
+        """How they can be had again."""
+        ...
+
+
+B = TypeVar("B", bound=Ballot)
+
+
+@dataclass(frozen=True)
+class Block(Generic[B]):
+    """Draws `BLOCK * index` ... of one clip."""
+
+    ballot: B
+    index: int
+
+
+class Voting(Protocol[B]):
+    """A network under noise of one sigma."""
+
+    @property
+    def sigma(self) -> float:
+        """Raw amplitude."""
         ...
 
     @property
@@ -51,7 +63,11 @@ class Ballot(Protocol):
         """How many blocks keep the device busy."""
         ...
 
-    def leaders(self, blocks: Sequence[Block]) -> Leaders:
+    def ballots(self, waveforms: Tensor, *, clip_ids: Sequence[str], seeds: Sequence[int]) -> list[B]:
+        """The votes on clips, float32 [clips, samples], the noise of each keyed by its id and seed."""
+        ...
+
+    def leaders(self, blocks: Sequence[Block[B]]) -> Leaders:
         """The label that each draw votes for, int64 [blocks, BLOCK].
 
         Raises:
@@ -60,17 +76,19 @@ class Ballot(Protocol):
         ...
 
 
-class Voting(Protocol):
-    """A network under noise of one sigma."""
+@dataclass(frozen=True, eq=False)
+class KeyedBallot:
+    """A clip whose every draw is keyed by (seed, clip id, draw)."""
 
-    @property
-    def sigma(self) -> float:
-        """Raw amplitude."""
-        ...
+    waveform: Tensor
+    """float32 [samples], on the network's device."""
+    clip_id: str
+    seed: int
+    replay: Replay
 
-    def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
-        """The votes on clips, float32 [clips, samples], whose noise is keyed by their ids and the seed."""
-        ...
+    def noise(self, index: int) -> Tensor:
+        """Standard normal, float32 [BLOCK, samples], of a block."""
+        return noise(self.seed, self.clip_id, BLOCK * index, BLOCK, len(self.waveform))
 
 
 class KeyedVoting:
@@ -90,41 +108,35 @@ class KeyedVoting:
         if self.device.type == "cpu":
             start_cores()
 
-    def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
-        """See `Voting`."""
-        return _KeyedBallot(self, waveforms.to(self.device), tuple(clip_ids), seed)
-
-
-class _KeyedBallot:
-    def __init__(self, voting: KeyedVoting, waveforms: Tensor, clip_ids: tuple[str, ...], seed: int) -> None:
-        self._voting, self._waveforms, self._clip_ids, self._seed = voting, waveforms, clip_ids, seed
-
-    @property
-    def replay(self) -> Replay:
-        return Replay(str(self._voting.precision).removeprefix("torch."))
-
     @property
     def at_a_time(self) -> int:
-        return cores() if self._voting.device.type == "cpu" else _TOGETHER
+        return cores() if self.device.type == "cpu" else _TOGETHER
 
-    def leaders(self, blocks: Sequence[Block]) -> Leaders:
-        """See `Ballot`."""
-        return compute(self._leaders, blocks, self._voting.device)
+    def ballots(self, waveforms: Tensor, *, clip_ids: Sequence[str], seeds: Sequence[int]) -> list[KeyedBallot]:
+        """See `Voting`."""
+        replay = Replay(str(self.precision).removeprefix("torch."))
+        return [
+            KeyedBallot(waveform, clip_id, seed, replay)
+            for waveform, clip_id, seed in zip(waveforms.to(self.device), clip_ids, seeds, strict=True)
+        ]
 
-    def _leaders(self, blocks: Sequence[Block]) -> Tensor:
-        device = self._voting.device
+    def leaders(self, blocks: Sequence[Block[KeyedBallot]]) -> Leaders:
+        """See `Voting`."""
+        return compute(self._leaders, blocks, self.device)
+
+    def _leaders(self, blocks: Sequence[Block[KeyedBallot]]) -> Tensor:
         # on the processor this is one core's work already
-        drawn = [self._noise(b) for b in blocks] if device.type == "cpu" else over_cores(self._noise, blocks)
-        heard = (drawn[0][None] if len(drawn) == 1 else torch.stack(drawn)).to(device).mul_(self._voting.sigma)
-        heard += self._waveforms[[b.clip for b in blocks], None]
-        return finite(self._voting.logits(heard.flatten(0, 1))).argmax(dim=1).view(len(blocks), BLOCK)
-
-    def _noise(self, block: Block) -> Tensor:
-        samples = self._waveforms.shape[1]
-        return noise(self._seed, self._clip_ids[block.clip], BLOCK * block.index, BLOCK, samples)
+        drawn = [_drawn(b) for b in blocks] if self.device.type == "cpu" else over_cores(_drawn, blocks)
+        heard = (drawn[0][None] if len(drawn) == 1 else torch.stack(drawn)).to(self.device).mul_(self.sigma)
+        heard += torch.stack([block.ballot.waveform for block in blocks]).unsqueeze(1)
+        return finite(self.logits(heard.flatten(0, 1))).argmax(dim=1).view(len(blocks), BLOCK)
 
 
-def compute(work: Callable[[Sequence[Block]], Tensor], blocks: Sequence[Block], device: torch.device) -> Leaders:
+def _drawn(block: Block[KeyedBallot]) -> Tensor:
+    return block.ballot.noise(block.index)
+
+
+def compute(work: Callable[[Sequence[Block[B]]], Tensor], blocks: Sequence[Block[B]], device: torch.device) -> Leaders:
     """Votes of blocks: each by itself over the processor's cores, or many at a time on an accelerator.
 
     Args:

@@ -61,11 +61,11 @@ def test_its_votes_are_the_networks_own_under_the_recorded_rows_but_for_near_tie
     small: M5, clips: Tensor, voting: BankVoting
 ) -> None:
     ids = [f"clip {i}" for i in range(len(clips))]
-    ballot = voting.ballot(clips, clip_ids=ids, seed=3)
-    assert ballot.replay == Replay("float32", bank=7, rows=64)
+    ballots = voting.ballots(clips, clip_ids=ids, seeds=[3] * len(ids))
+    assert {ballot.replay for ballot in ballots} == {Replay("float32", bank=7, rows=64)}
     draws = 96  # 64 from the bank and 32 of the clip's own
-    blocks = [Block(c, b) for c in range(len(clips)) for b in range(draws // BLOCK)]
-    leaders = torch.from_numpy(ballot.leaders(blocks)).view(len(clips), draws)
+    blocks = [Block(ballot, b) for ballot in ballots for b in range(draws // BLOCK)]
+    leaders = torch.from_numpy(voting.leaders(blocks)).view(len(clips), draws)
     different = 0
     for clip, clip_id, said in zip(clips, ids, leaders, strict=True):
         expected = logits_by_hand(small, clip, 3, clip_id, 64, draws, bank=7)
@@ -111,7 +111,8 @@ def test_no_row_is_used_twice_in_a_vote(
     asked: list[int] = []
     answer = voting.bank.logits
     monkeypatch.setattr(voting.bank, "logits", lambda heard, index: asked.extend(index) or answer(heard, index))
-    voting.ballot(clips[:1], clip_ids=[clip_id], seed=0).leaders([Block(0, index) for index in range(6)])
+    (ballot,) = voting.ballots(clips[:1], clip_ids=[clip_id], seeds=[0])
+    voting.leaders([Block(ballot, index) for index in range(6)])
     assert sorted(asked) == [0, 1, 2, 3]
     assert asked[0] == first_block(0, clip_id, 4)
 
@@ -130,7 +131,7 @@ def test_a_clip_far_off_zero_under_little_noise_keeps_its_digits(small: M5, offs
 
 def test_clips_of_another_length_are_refused(clips: Tensor, voting: BankVoting) -> None:
     with pytest.raises(ValueError, match="7999 samples; the bank was drawn for 8000"):
-        voting.ballot(clips[:, :7999], clip_ids=list("abcde"), seed=0)
+        voting.ballots(clips[:, :7999], clip_ids=list("abcde"), seeds=[0] * 5)
 
 
 def test_votes_begin_all_over_the_bank() -> None:
@@ -162,14 +163,18 @@ def test_exact_decisions_name_no_bank(small: M5, clips: Tensor) -> None:
 
 def test_a_new_bank_is_used_from_the_next_decision_on(small: M5, clips: Tensor) -> None:
     voting = BankVoting(small, sigma=SIGMA, samples=SAMPLES, seed=1, rows=16)
-    old = voting.ballot(clips, clip_ids=list("abcde"), seed=0)
-    before = old.leaders([Block(0, 0)])
+    (old,) = voting.ballots(clips[:1], clip_ids=["a"], seeds=[0])
+    before = voting.leaders([Block(old, 0)])
     renewing = Thread(target=voting.renew, args=(2,))
     renewing.start()
     renewing.join()
-    assert voting.ballot(clips, clip_ids=list("abcde"), seed=0).replay == Replay("float32", bank=2, rows=16)
+    (new,) = voting.ballots(clips[:1], clip_ids=["a"], seeds=[0])
+    assert new.replay == Replay("float32", bank=2, rows=16)
     assert old.replay == Replay("float32", bank=1, rows=16)
-    np.testing.assert_array_equal(old.leaders([Block(0, 0)]), before)
+    alone = voting.leaders([Block(new, 0)])
+    together = voting.leaders([Block(old, 0), Block(new, 0), Block(old, 1), Block(new, 1)])
+    np.testing.assert_array_equal(together[:2], np.concatenate([before, alone]))
+    np.testing.assert_array_equal(together[2], together[3])  # beyond either bank: keyed alike
     assert not torch.equal(voting.bank.noise[0], SIGMA * bank_noise(1, 0, SAMPLES))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -235,7 +236,7 @@ def test_settled_clips_ask_for_no_more_draws() -> None:
     cast = Cast([[0] * 400, [0, 1] * 200])
     smoothing = smoothed(HalfSpace(0.0), ("a", "b"), sigma=0.1, draws=400, test=VoteTest.SEQUENTIAL, voting=cast)
     clear, tied = smoothing.decide(torch.zeros(2, 4), clip_ids=["clear", "tied"], seed=0)
-    asked = [sum(block.clip == clip for block in cast.asked) for clip in (0, 1)]
+    asked = [sum(block.ballot.clip == clip for block in cast.asked) for clip in (0, 1)]
     assert clear.certificate is not None
     assert clear.certificate.draws is not None
     assert clear.certificate.draws <= BLOCK * asked[0] <= clear.certificate.draws + 2 * BLOCK
@@ -259,7 +260,7 @@ def test_the_votes_so_far_are_enough_where_the_sequential_test_says_so() -> None
     the vote goes on; a fixed test must wait for its N."""
 
     class Slow(Cast):
-        def leaders(self, blocks: Sequence[Block]) -> NDArray[np.int64]:
+        def leaders(self, blocks: Sequence[Block[Any]]) -> NDArray[np.int64]:
             time.sleep(0.05)
             return super().leaders(blocks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from recognizer.decision import Replay
 from recognizer.smoothing.noise import BLOCK
-from recognizer.smoothing.voting import Ballot, Block
+from recognizer.smoothing.voting import Block
 
 
 class HalfSpace(nn.Module):
@@ -32,24 +33,29 @@ class HalfSpace(nn.Module):
         return logits
 
 
-class Cast:
-    """A ballot whose votes are given, [clips, draws]; draws beyond them go to label 0."""
+@dataclass(frozen=True, eq=False)
+class CastBallot:
+    clip: int
+    replay: Replay = field(default_factory=lambda: Replay("float32"))
 
-    replay = Replay("float32")
+
+class Cast:
+    """Votes that are given, [clips, draws]; draws beyond them go to label 0."""
+
     at_a_time = 1
 
     def __init__(self, leaders: Sequence[Sequence[int]] | NDArray[np.int64], sigma: float = 0.1) -> None:
         self._leaders = np.asarray(leaders, dtype=np.int64)
         self.sigma = sigma
-        self.asked: list[Block] = []
+        self.asked: list[Block[CastBallot]] = []
 
-    def leaders(self, blocks: Sequence[Block]) -> NDArray[np.int64]:
+    def leaders(self, blocks: Sequence[Block[CastBallot]]) -> NDArray[np.int64]:
         self.asked += blocks
         clips, draws = self._leaders.shape
         whole = np.zeros((clips, -(-max(draws, 1) // BLOCK) * BLOCK), dtype=np.int64)
         whole[:, :draws] = self._leaders
-        return np.stack([whole[b.clip, BLOCK * b.index : BLOCK * (b.index + 1)] for b in blocks])
+        return np.stack([whole[b.ballot.clip, BLOCK * b.index : BLOCK * (b.index + 1)] for b in blocks])
 
-    def ballot(self, waveforms: Tensor, *, clip_ids: Sequence[str], seed: int) -> Ballot:
-        del waveforms, clip_ids, seed
-        return self
+    def ballots(self, waveforms: Tensor, *, clip_ids: Sequence[str], seeds: Sequence[int]) -> list[CastBallot]:
+        del clip_ids, seeds
+        return [CastBallot(clip) for clip in range(len(waveforms))]
