@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -40,13 +41,25 @@ class Client:
         if answer.command is not None: ...
     """
 
-    def __init__(self, url: str, *, timeout: float = 5.0, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout: float = 5.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         """
         Args:
+            key: an API key, `ev_...`.
+            tls: whom to trust and which certificate to show, where the gateway asks for one; docs/security.md has one.
             timeout: seconds for connecting, for sending, and for each wait for an answer.
             transport: another way to the gateway than the network, such as its application in this process.
         """
-        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport)
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        verify = True if tls is None else tls
+        self._http = httpx.Client(base_url=url, headers=headers, verify=verify, timeout=timeout, transport=transport)
 
     def decide(
         self, audio: bytes, *, media_type: str = "audio/wav", speaker: str | None = None, defense: str | None = None

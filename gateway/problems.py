@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from gateway.routes import methods_at
 from recognizer.audio import AudioError
 
 MEDIA_TYPE = "application/problem+json"
@@ -33,12 +34,23 @@ class Problem(Exception):
 
     status: ClassVar[int] = 400
     title: ClassVar[str] = "The request can't be understood"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
     """Seconds"""
+    challenge: ClassVar[str | None] = None
+    """How to prove who one is: the header WWW-Authenticate."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, retry_after: int | None = None) -> None:
+        """`retry_after`: seconds, where more is known than of its kind."""
         super().__init__(detail)
         self.detail = detail
+        self.retry_after = self.retry_after if retry_after is None else retry_after
+
+    def response(self) -> JSONResponse:
+        """This problem as a response."""
+        answer = response(self.status, self.title, self.detail, retry_after=self.retry_after)
+        if self.challenge is not None:
+            answer.headers["WWW-Authenticate"] = self.challenge
+        return answer
 
 
 class MalformedRequest(Problem):
@@ -62,6 +74,23 @@ class NoSuchRequest(Problem):
     title = "There is no such decision"
 
 
+class NoSuchSpeaker(Problem):
+    status = 404
+    title = "There is no such speaker"
+
+
+class NotNow(Problem):
+    """The state of things forbids it: who is there already, a register that is only read."""
+
+    status = 409
+    title = "The register does not allow that"
+
+
+class KeyReused(Problem):
+    status = 422
+    title = "The Idempotency-Key belongs to another request"
+
+
 class AlreadyLabelled(Problem):
     status = 409
     title = "The decision has its label already"
@@ -75,6 +104,32 @@ class BodyTooLarge(Problem):
 class TooSlow(Problem):
     status = 408
     title = "The request came too slowly"
+
+
+class NotAuthenticated(Problem):
+    """No key, or one that is none of ours."""
+
+    status = 401
+    title = "An API key is needed"
+    challenge = 'Bearer realm="evenvoice"'
+
+
+class NotAllowed(Problem):
+    status = 403
+    title = "The API key does not allow this"
+
+
+class TooManyRequests(Problem):
+    status = 429
+    title = "Too many requests"
+    retry_after = 1
+
+
+class TookTooLong(Problem):
+    """No answer was begun in time."""
+
+    status = 504
+    title = "The gateway took too long"
 
 
 class Overloaded(Problem):
@@ -102,6 +157,11 @@ class RecognizerFailed(Problem):
     title = "The recogniser failed"
 
 
+def titles_of(status: int) -> list[str]:
+    """What an HTTP status can mean here."""
+    return sorted({kind.title for kind in Problem.__subclasses__() if kind.status == status}) or [Problem.title]
+
+
 def response(status: int, title: str, detail: str, *, retry_after: int | None = None) -> JSONResponse:
     """One problem as a response."""
     body = ProblemDetails(title=title, status=status, detail=detail)
@@ -111,7 +171,7 @@ def response(status: int, title: str, detail: str, *, retry_after: int | None = 
 
 async def on_problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return response(error.status, error.title, error.detail, retry_after=error.retry_after)
+    return error.response()
 
 
 async def on_audio_error(_: Request, error: Exception) -> JSONResponse:
@@ -119,10 +179,12 @@ async def on_audio_error(_: Request, error: Exception) -> JSONResponse:
     return response(error.status, error.title, str(error))
 
 
-async def on_http_exception(_: Request, error: Exception) -> JSONResponse:
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     answer = response(error.status_code, "The request was refused", str(error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405 and (methods := methods_at(request.scope["path"])):
+        answer.headers["Allow"] = ", ".join(methods)  # the router lists those of one route, and a path may have several
     return answer
 
 

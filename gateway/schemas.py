@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.speakers import ID_PATTERN
 from monitoring.counters import LabelResult
 from recognizer.decision import Certificate, Decision, Part, Reason
 
@@ -137,6 +138,8 @@ class CommandResponse(_Wire):
 class LabelRequest(_Wire):
     """What the speaker really said; `unknown` where it was no command."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"command": "left"}]})
+
     command: str
 
 
@@ -144,3 +147,104 @@ class LabelResponse(_Wire):
     request_id: str
     command: str
     result: LabelResult | None = Field(description="null where no defense had decided: bad input, a late answer")
+
+
+class SpeakerBody(_Wire):
+    """What a speaker declares of themselves; an attribute that is left out is undeclared."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"declared": {"accent": "scottish", "age": "thirties"}}]})
+
+    declared: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=64)]] = Field(
+        max_length=32, description="attribute -> value; what the bundle's vocabulary does not have is counted as other"
+    )
+
+
+class EnrolBody(SpeakerBody):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"speaker": "s-17", "declared": {"accent": "scottish", "age": "thirties"}}]}
+    )
+
+    speaker: str = Field(pattern=f"^{ID_PATTERN}$", description="an opaque id")
+
+
+class SpeakerResponse(_Wire):
+    speaker: str
+    declared: dict[str, str]
+    groups: dict[str, str] = Field(description="attribute -> group in the vocabulary of the bundle that is served")
+    enrolled_at: datetime | None = Field(description="null where the register is a file")
+    changed_at: datetime | None
+
+
+class SpeakersResponse(_Wire):
+    speakers: list[SpeakerResponse]
+
+
+class ErasedResponse(_Wire):
+    """What went with a speaker."""
+
+    decisions: int
+    answers: int
+    clips: int
+
+
+class AudioFormatBody(_Wire):
+    """What the recogniser hears."""
+
+    sample_rate: int = Field(description="Hertz; other rates are resampled")
+    window_seconds: float
+    min_seconds: float
+    max_seconds: float
+
+
+class DefenseBody(_Wire):
+    name: str
+    is_default: bool
+    parts: list[CertificateBody] = Field(description="the settings of each rejector in it, in order")
+
+
+class ModelResponse(_Wire):
+    """The bundle that is served."""
+
+    name: str
+    version: str
+    commands: list[str]
+    audio: AudioFormatBody
+    defenses: list[DefenseBody]
+    groups: dict[str, list[str]] = Field(description="attribute -> the groups that are told apart")
+    deadline_ms: int
+    valid_for_ms: int
+
+
+class OutcomeCounts(_Wire):
+    accepted: int
+    rejected: int
+    bad_input: int
+    service: int
+
+
+class LabelCounts(_Wire):
+    correct: int
+    wrong: int
+    rejected: int
+
+
+class GroupState(_Wire):
+    """What is released of one group under one defense."""
+
+    attribute: str
+    group: str
+    defense: str
+    model: str = Field(description="short version of the bundle that decided")
+    outcomes: OutcomeCounts
+    rejection_rate: float | None = Field(description="rejected / (accepted + rejected); null where there are none")
+    labelled: LabelCounts
+    rejection_score: float | None = Field(description="mean, the live AUC_FPR; null where there is none")
+
+
+class FairnessResponse(_Wire):
+    """Whom the defenses turn away, as far as it is released: a group's numbers advance together, and only after enough
+    commands of enough speakers, so that nobody's outcome can be read off. `/metrics` shows the same state."""
+
+    release_commands: int
+    release_speakers: int
+    groups: list[GroupState]

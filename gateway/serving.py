@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import fcntl
 import os
+import shutil
+import signal
 import sys
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 TARGET = "gateway.service:EvenvoiceGateway"
+MASTER = "EVENVOICE_MASTER_PID"
+"""The environment variable that tells a worker its master's process id."""
+
+_CERTIFICATE_REQUIRED = "2"  # ssl.CERT_REQUIRED
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secret and authenticated; TLS 1.3 has no others."""
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 class StateInUse(ValueError):
     """Another gateway uses the state folder."""
 
 
-def exec_server(environment: Mapping[str, str], *, state: Path, host: str, port: int) -> NoReturn:
+@dataclass(frozen=True)
+class Tls:
+    """The files of a server that speaks TLS 1.2 and 1.3, PEM."""
+
+    certificate: Path
+    """The server's, and those between it and its authority."""
+    key: Path
+    client_authority: Path | None = None
+    """Who signs clients' certificates; a client without one of theirs is refused. None: no client is asked."""
+
+    def arguments(self) -> list[str]:
+        """The options of `bentoml serve`."""
+        own = ["--ssl-certfile", self.certificate, "--ssl-keyfile", self.key, "--ssl-ciphers", _CIPHERS]
+        asked = ["--ssl-ca-certs", self.client_authority, "--ssl-cert-reqs", _CERTIFICATE_REQUIRED]
+        return [str(part) for part in (own if self.client_authority is None else [*own, *asked])]
+
+
+def exec_server(
+    environment: Mapping[str, str], *, state: Path, host: str, port: int, tls: Tls | None = None
+) -> NoReturn:
     """Become `bentoml serve`.
 
     The server's BENTOML_HOME lies in the state folder: two servers with one BENTOML_HOME wipe each other's metrics. A
@@ -35,10 +67,48 @@ def exec_server(environment: Mapping[str, str], *, state: Path, host: str, port:
         os.close(lock)
         raise StateInUse(f"another gateway uses {state}; give this one another --state") from None
     os.set_inheritable(lock, True)
-    full = {**environment, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "true"}
+    full = {**environment, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "true", MASTER: str(os.getpid())}
     full.pop("PROMETHEUS_MULTIPROC_DIR", None)
     arguments = ["-m", "bentoml", "serve", TARGET, "--host", host, "--port", str(port)]
-    os.execve(sys.executable, [sys.executable, *arguments, "--working-dir", str(_root())], full)
+    arguments += [*(tls.arguments() if tls else []), "--working-dir", str(_root())]
+    os.execve(sys.executable, [sys.executable, *arguments], full)
+
+
+def hide_control() -> None:
+    """Have this master listen for its orders in a folder of its user's alone; before its workers are started.
+
+    BentoML's supervisor (circus) takes orders without a password, such as to start any program, and binds them to
+    ports of the loopback: whoever has an account on the machine could give them. Its public settings have no other
+    place for them.
+    """
+    from bentoml._internal.utils import circus  # in the master only
+
+    folder = Path(tempfile.mkdtemp(prefix="evenvoice-"))  # made 0700; short, since a socket's path has 107 bytes
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    class Hidden(circus.Arbiter):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            places = {"endpoint": f"ipc://{folder}/orders", "pubsub_endpoint": f"ipc://{folder}/events"}
+            super().__init__(*arguments, **{**options, **places})
+
+    circus.Arbiter = Hidden  # type: ignore[misc]
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this worker when its master ends, however that ends; on Linux only.
+
+    Else a worker outlives a master that was killed: it keeps the state folder locked, and the port. What it was
+    deciding is lost with it, which is safe: a decision is answered only once it is stored.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    master = os.environ.get(MASTER)
+    if master is not None and os.getppid() != int(master):  # it ended before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _root() -> Path:

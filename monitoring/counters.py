@@ -30,27 +30,13 @@ SCORE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 DRAWS_BUCKETS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
-__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "Refusal", "exposition"]
+__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "Refusal", "exposition", "over_workers"]
 
 
 class Counters:
-    """The gateway's metrics, labelled with the groups of one vocabulary and the defenses of one bundle."""
+    """The gateway's metrics. Their series are labelled with the groups of a vocabulary and the defenses of a bundle."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        *,
-        vocabulary: Vocabulary,
-        defenses: tuple[str, ...],
-        model: str,
-        version: str,
-    ) -> None:
-        """
-        Args:
-            defenses: names, see `recognizer.steps`.
-            model: the bundle's short version.
-            version: the whole one.
-        """
+    def __init__(self, registry: CollectorRegistry) -> None:
         group = ("attribute", "group", "defense", "model")
         self.commands = Counter("evenvoice_commands", "Commands answered.", ("outcome", "reason"), registry=registry)
         self.group_commands = Counter(
@@ -95,15 +81,21 @@ class Counters:
         )
         self.model_info = Gauge(
             "evenvoice_model_info",
-            "1 for the bundle that is served.",
+            "1 for the bundle that is served, 0 for one that was.",
             ("version", "defense"),
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self.model = model
-        self._initialise(vocabulary, defenses, version)
 
-    def _initialise(self, vocabulary: Vocabulary, defenses: tuple[str, ...], version: str) -> None:
+    def serve(self, *, vocabulary: Vocabulary, defenses: tuple[str, ...], model: str, version: str) -> None:
+        """Begin every series of a bundle that is served from now on; those of an earlier one stay.
+
+        Args:
+            vocabulary: attribute -> groups.
+            defenses: names, see `recognizer.steps`.
+            model: the bundle's short version.
+            version: the whole one.
+        """
         for reason in Reason:
             self.commands.labels(OUTCOME_OF[reason], reason)
         for refusal, outcome in REFUSALS.items():
@@ -115,19 +107,30 @@ class Counters:
             self.model_info.labels(version, defense).set(1)
         for attribute in vocabulary:
             for group in all_groups(vocabulary, attribute):
-                self.smoothing_draws.labels(attribute, group, self.model)
+                self.smoothing_draws.labels(attribute, group, model)
                 for defense in defenses:
-                    labels = (attribute, group, defense, self.model)
-                    self.rejection_score.labels(attribute, group, scored_live(defense), self.model)
+                    labels = (attribute, group, defense, model)
+                    self.rejection_score.labels(attribute, group, scored_live(defense), model)
                     for outcome in Outcome:
                         self.group_commands.labels(*labels, outcome)
                     for result in get_args(LabelResult):
                         self.group_labelled.labels(*labels, result)
 
+    def retire(self, *, defenses: tuple[str, ...], version: str) -> None:
+        """Say that a bundle is no longer served; its counts stay."""
+        for defense in defenses:
+            self.model_info.labels(version, defense).set(0)
+
+
+def over_workers(registry: CollectorRegistry) -> CollectorRegistry:
+    """The registry, or where there are several worker processes one that sums over them."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return registry
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return together
+
 
 def exposition(registry: CollectorRegistry) -> bytes:
     """The metrics in Prometheus' text format, summed over all worker processes where there are several."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return generate_latest(over_workers(registry))

@@ -54,8 +54,18 @@ def label_result(outcome: Outcome, said: str | None, true_command: str) -> Label
 class LiveMonitor:
     """Counts decisions at once, and by group in lots: decisions and labels each in lots of their own."""
 
-    def __init__(self, counters: Counters, *, release_commands: int = 10, release_speakers: int = 3) -> None:
+    def __init__(
+        self, counters: Counters, *, model: str, release_commands: int = 10, release_speakers: int = 3
+    ) -> None:
+        """
+        Args:
+            model: short version of the bundle that decides; another bundle has a monitor of its own.
+            release_commands: k of the release rule.
+            release_speakers: m.
+        """
         self._counters = counters
+        self._model = model
+        self.release_rule = (release_commands, release_speakers)
         self._decisions: ReleaseGate[Lot, Decided] = ReleaseGate(
             observations=release_commands, speakers=release_speakers
         )
@@ -81,7 +91,7 @@ class LiveMonitor:
         for attribute, group in groups.items():
             lot, who = _lot(attribute, group, defense, speaker)
             for released in self._labels.offer(lot, Labelled(defense, result), speaker=who):
-                labels = (attribute, group, released.defense, self._counters.model)
+                labels = (attribute, group, released.defense, self._model)
                 self._counters.group_labelled.labels(*labels, released.result).inc()
 
     def refused(self, outcome: Outcome, reason: Refusal) -> None:
@@ -95,13 +105,13 @@ class LiveMonitor:
             self._counters.stage_seconds.labels(stage).observe(seconds)
 
     def _count_decision(self, attribute: str, group: str, seen: Decided) -> None:
-        counters, labels = self._counters, (attribute, group, seen.defense, self._counters.model)
+        counters, labels = self._counters, (attribute, group, seen.defense, self._model)
         counters.group_commands.labels(*labels, seen.outcome).inc()
         if seen.score is not None:
-            scored = (attribute, group, scored_live(seen.defense), counters.model)
+            scored = (attribute, group, scored_live(seen.defense), self._model)
             counters.rejection_score.labels(*scored).observe(seen.score)
         if seen.draws is not None:
-            counters.smoothing_draws.labels(attribute, group, counters.model).observe(seen.draws)
+            counters.smoothing_draws.labels(attribute, group, self._model).observe(seen.draws)
 
 
 def _draws(decision: Decision) -> int | None:

@@ -184,6 +184,20 @@ def decode_pcm16(data: bytes, wanted: AudioFormat, *, sample_rate: int, channels
     return _finish(samples, sample_rate, wanted)
 
 
+def admit(waveform: Waveform, wanted: AudioFormat, *, sample_rate: int) -> Clip:
+    """Take samples that are decoded already, such as a stream's, through the same gate.
+
+    Args:
+        waveform: float32 [samples], mono.
+        sample_rate: Hertz, as they came.
+
+    Raises:
+        UnsupportedRate, NotFinite, TooShort, TooLong, NoSpeech, Clipped: as `decode`.
+    """
+    _check_layout(sample_rate, 1)
+    return _finish(waveform[:, None], sample_rate, wanted)
+
+
 def read_clip(path: Path, wanted: AudioFormat, *, formats: frozenset[str] = CORPUS_FORMATS) -> Clip:
     """Decode a file; errors name it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ from robot import RECORDS_FILE, Door, Evenvoice, Run, Spoken
 
 from gateway.app import create_app
 from gateway.cli.main import main
+from gateway.engine import Engine
 from gateway.gateway import Gateway
-from gateway.records import Records
+from gateway.records import Records, migrate
 from gateway.speakers import load_register
 from monitoring.counters import Counters
-from monitoring.live import LiveMonitor
 from recognizer.audio import read_clip
 from recognizer.bundle import load_bundle
 from recognizer.manifest import load_manifest
@@ -69,22 +70,20 @@ def open_door(recognizer: Recognizer, speakers_csv: Path, tmp_path: Path) -> Ite
         max_pending: int = 32,
         release_commands: int = 10,
         release_speakers: int = 3,
+        is_file_register: bool = True,
     ) -> Door:
         registry = CollectorRegistry()
-        counters = Counters(
-            registry,
-            vocabulary=served.vocabulary,
-            defenses=tuple(served.defenses),
-            model=served.short_version,
-            version=served.version,
+        counters = Counters(registry)
+        engines = partial(
+            Engine, counters=counters, release_commands=release_commands, release_speakers=release_speakers
         )
-        monitor = LiveMonitor(counters, release_commands=release_commands, release_speakers=release_speakers)
-        records = Records(tmp_path / "state" / RECORDS_FILE)
+        url = f"sqlite:///{tmp_path / 'state' / RECORDS_FILE}"
+        migrate(url)
+        records = Records(url)
         gateway = Gateway(
-            served,
-            load_register(speakers_csv, served.vocabulary),
+            engines(served),
+            load_register(speakers_csv, served.vocabulary) if is_file_register else records.register(),
             records,
-            monitor,
             valid_for_ms=1500,
             deadline_ms=deadline_ms,
             max_pending=max_pending,
@@ -92,7 +91,7 @@ def open_door(recognizer: Recognizer, speakers_csv: Path, tmp_path: Path) -> Ite
         opened.append(gateway)
         app = create_app()
         app.state.gateway, app.state.registry = gateway, registry
-        return Door(app, gateway, records, tmp_path / "state")
+        return Door(app, gateway, records, tmp_path / "state", engines)
 
     yield build
     for gateway in opened:

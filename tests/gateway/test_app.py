@@ -322,7 +322,10 @@ def test_a_label_that_is_no_json_is_a_problem(door: Door, body: bytes) -> None:
 def test_the_openapi_document_is_version_3_1_and_lists_the_api(door: Door) -> None:
     document = door.ask("GET", "/openapi.json").json()
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {"/v1/commands", "/v1/commands/{request_id}/label"}
+    assert set(document["paths"]) == {
+        *("/v1/commands", "/v1/commands/{request_id}/label", "/v1/fairness", "/v1/model"),
+        *("/v1/speakers", "/v1/speakers/{speaker}"),
+    }
     post_command = document["paths"]["/v1/commands"]["post"]
     assert {"multipart/form-data", "audio/wav", "audio/flac"} <= set(post_command["requestBody"]["content"])
     assert {"200", "400", "413", "415", "422", "500", "503"} <= set(post_command["responses"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gateway import serving
@@ -80,3 +83,75 @@ def test_the_lock_file_says_nothing_and_may_stay_behind(tmp_path: Path) -> None:
 
 def test_the_packages_are_taken_from_where_they_are_installed() -> None:
     assert (serving._root() / "gateway" / "serving.py").samefile(serving.__file__)
+
+
+@pytest.mark.usefixtures("execve")
+def test_a_worker_learns_its_masters_process_which_stays_the_same_through_exec(tmp_path: Path) -> None:
+    assert serve(tmp_path).environment[serving.MASTER] == str(os.getpid())
+
+
+@pytest.mark.usefixtures("execve")
+def test_tls_is_passed_on_as_bentomls_options(tmp_path: Path) -> None:
+    def options(tls: serving.Tls) -> dict[str, str]:
+        with pytest.raises(Became) as caught:
+            serving.exec_server({}, state=tmp_path / str(tls.client_authority), host="127.0.0.1", port=1, tls=tls)
+        words = caught.value.arguments
+        return {name: words[i + 1] for i, name in enumerate(words) if name.startswith("--ssl")}
+
+    own = options(serving.Tls(Path("c.pem"), Path("k.pem")))
+    assert set(own) == {"--ssl-certfile", "--ssl-keyfile", "--ssl-ciphers"}
+    both = options(serving.Tls(Path("c.pem"), Path("k.pem"), Path("ca.pem")))
+    assert (both["--ssl-certfile"], both["--ssl-keyfile"], both["--ssl-ca-certs"]) == ("c.pem", "k.pem", "ca.pem")
+    assert both["--ssl-cert-reqs"] == "2"  # ssl.CERT_REQUIRED
+    assert not any("--ssl" in word for word in serve(tmp_path / "plain").arguments)
+
+
+MASTER_OF_ONE = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(child.pid, child.stdout.readline().strip(), flush=True)
+child.wait()
+"""
+WORKER = """
+import time
+from gateway.serving import die_with_parent
+{}
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def outlives_its_master(worker: str) -> bool:
+    """Whether a worker runs on after its master was killed."""
+    master = subprocess.Popen([sys.executable, "-c", MASTER_OF_ONE, worker], stdout=subprocess.PIPE, text=True)
+    assert master.stdout is not None
+    pid, word = master.stdout.readline().split()
+    assert word == "ready"
+    child = psutil.Process(int(pid))
+    master.send_signal(signal.SIGKILL)
+    master.wait(10)
+    try:
+        child.wait(2)
+    except psutil.TimeoutExpired:
+        child.kill()
+        return True
+    finally:
+        master.stdout.close()
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_a_worker_dies_with_its_master_and_without_the_call_it_would_not() -> None:
+    assert not outlives_its_master(WORKER.format("die_with_parent()"))
+    assert outlives_its_master(WORKER.format(""))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_a_worker_whose_master_ended_before_it_could_ask_ends_itself() -> None:
+    def code(master: int) -> int:
+        environment = {**os.environ, serving.MASTER: str(master)}
+        call = "from gateway.serving import die_with_parent; die_with_parent()"
+        return subprocess.run([sys.executable, "-c", call], env=environment, timeout=60, check=False).returncode
+
+    assert code(os.getpid()) == 0
+    assert code(2**22 + 1) == -signal.SIGKILL  # nobody's: above the kernel's largest process id

@@ -25,7 +25,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
 
 @pytest.fixture
 def counters(registry: CollectorRegistry) -> Counters:
-    return Counters(registry, vocabulary=VOCABULARY, defenses=DEFENSES, model="0123456789ab", version="sha256:0123")
+    counters = Counters(registry)
+    counters.serve(vocabulary=VOCABULARY, defenses=DEFENSES, model="0123456789ab", version="sha256:0123")
+    return counters
 
 
 def scrape(registry: CollectorRegistry) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
@@ -92,14 +94,14 @@ def test_every_metric_has_words_of_help(registry: CollectorRegistry, counters: C
 
 
 def test_a_group_named_as_one_of_the_two_extra_ones_is_there_once(registry: CollectorRegistry) -> None:
-    Counters(registry, vocabulary={"accent": ("other",)}, defenses=("none",), model="m", version="v")
+    Counters(registry).serve(vocabulary={"accent": ("other",)}, defenses=("none",), model="m", version="v")
     groups = [s["group"] for s in series("evenvoice_smoothing_draws_count", registry)]
     assert sorted(groups) == ["other", "undeclared"]
 
 
 def test_strange_names_of_groups_survive_the_text_format(registry: CollectorRegistry) -> None:
     strange = 'a "quoted" \\ name\nof two lines, größer'
-    Counters(registry, vocabulary={"accent": (strange,)}, defenses=("none",), model="m", version="v")
+    Counters(registry).serve(vocabulary={"accent": (strange,)}, defenses=("none",), model="m", version="v")
     assert strange in {s["group"] for s in series("evenvoice_smoothing_draws_count", registry)}
 
 

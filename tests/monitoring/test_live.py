@@ -30,14 +30,14 @@ class Watch:
 
     def __init__(self, commands: int, speakers: int) -> None:
         self.registry = CollectorRegistry()
-        counters = Counters(
-            self.registry,
+        counters = Counters(self.registry)
+        counters.serve(
             vocabulary=VOCABULARY,
             defenses=("none", "neural_rejection", "smoothing", "neural_rejection.smoothing"),
             model="m",
             version="v",
         )
-        self.monitor = LiveMonitor(counters, release_commands=commands, release_speakers=speakers)
+        self.monitor = LiveMonitor(counters, model="m", release_commands=commands, release_speakers=speakers)
 
     def scrape(self) -> Series:
         return {

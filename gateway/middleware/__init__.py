@@ -1,0 +1,1 @@
+"""What stands between the network and the API: pure ASGI, one file a concern."""

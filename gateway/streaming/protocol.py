@@ -1,0 +1,195 @@
+"""The messages of `/v1/stream`: closed vocabularies, and what each breach of them ends in."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from gateway import problems
+from gateway.schemas import CommandResponse
+from gateway.streaming.endpointing import Utterance
+from gateway.streaming.limits import MAX_FRAME_BYTES, MAX_TEXT_BYTES, SPEED, StreamLimits
+from recognizer.audio import MAX_CHANNELS, MAX_RATE, MIN_RATE
+
+
+class CloseCode(IntEnum):
+    """RFC 6455, section 7.4.1, and the registry of its codes."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    """A message at the wrong time."""
+    UNSUPPORTED = 1003
+    """Audio in a format that is not accepted."""
+    INCONSISTENT = 1007
+    """Text that is not the JSON of a message."""
+    POLICY = 1008
+    """Idle, too long, or a name that is not known."""
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    TRY_AGAIN_LATER = 1013
+
+
+class StreamEnded(Exception):
+    """A stream that can't go on: what to say, and how to close."""
+
+    def __init__(self, problem: problems.Problem, code: CloseCode) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.code = code
+
+
+class _FromClient(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Start(_FromClient):
+    """The first message."""
+
+    type: Literal["start"]
+    rate: int = Field(ge=MIN_RATE, le=MAX_RATE, description="Hertz")
+    width: Literal[2] = Field(description="bytes a sample: signed 16-bit, little-endian")
+    channels: int = Field(ge=1, le=MAX_CHANNELS, description="interleaved")
+    speaker: str | None = Field(default=None, max_length=64, description="id in the register")
+    defense: str | None = Field(default=None, max_length=128, description="one that the bundle allows")
+
+
+class EndUtterance(_FromClient):
+    """Decide on what is there now, without waiting for a pause."""
+
+    type: Literal["end_utterance"]
+
+
+class Stop(_FromClient):
+    """The last message."""
+
+    type: Literal["stop"]
+
+
+ClientMessage: TypeAlias = Start | EndUtterance | Stop
+_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+_OUT_OF_RANGE = {"greater_than_equal", "less_than_equal", "literal_error"}
+
+
+def parse(text: str) -> ClientMessage:
+    """The message that a text frame holds.
+
+    Raises:
+        StreamEnded: it holds none.
+    """
+    size = len(text.encode(errors="surrogatepass"))
+    if size > MAX_TEXT_BYTES:
+        raise _too_big("message", size, MAX_TEXT_BYTES)
+    try:
+        return _CLIENT.validate_json(text)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        detail = "; ".join(": ".join([*(str(part) for part in e["loc"][1:]), e["msg"]]) for e in found)
+        if all(e["type"] in _OUT_OF_RANGE for e in found):
+            raise StreamEnded(problems.UnsupportedMediaType(detail), CloseCode.UNSUPPORTED) from None
+        raise StreamEnded(problems.MalformedRequest(detail), CloseCode.INCONSISTENT) from None
+
+
+def check_frame(data: bytes) -> None:
+    """
+    Raises:
+        StreamEnded: the frame is too large.
+    """
+    if len(data) > MAX_FRAME_BYTES:
+        raise _too_big("frame", len(data), MAX_FRAME_BYTES)
+
+
+def out_of_order(detail: str) -> StreamEnded:
+    return StreamEnded(problems.MalformedRequest(detail), CloseCode.PROTOCOL_ERROR)
+
+
+def _too_big(what: str, size: int, limit: int) -> StreamEnded:
+    detail = f"the {what} has {size:,} bytes; at most {limit:,} are accepted"
+    return StreamEnded(problems.BodyTooLarge(detail), CloseCode.TOO_BIG)
+
+
+class _FromServer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Ready(_FromServer):
+    """Audio may come."""
+
+    type: Literal["ready"] = "ready"
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    max_speed: float = Field(default=SPEED, description="times real time; what comes faster waits")
+    idle_seconds: float
+    stream_seconds: float
+    min_silence_ms: int = Field(description="a pause that ends an utterance")
+    max_utterance_ms: int
+
+    @classmethod
+    def of(cls, limits: StreamLimits) -> Ready:
+        return cls(
+            idle_seconds=limits.idle_seconds,
+            stream_seconds=limits.stream_seconds,
+            min_silence_ms=limits.endpointing.min_silence_ms,
+            max_utterance_ms=limits.endpointing.max_utterance_ms,
+        )
+
+
+class Started(_FromServer):
+    """Speech is heard; a decision or a problem will follow."""
+
+    type: Literal["speech_started"] = "speech_started"
+    at: float = Field(description="seconds of the stream")
+
+
+class UtteranceBody(_FromServer):
+    """Where the speech was, seconds of the stream."""
+
+    start: float
+    end: float
+    endpoint_ms: float = Field(description="what was waited after its end to know that it is over")
+
+    @classmethod
+    def of(cls, utterance: Utterance) -> UtteranceBody:
+        return cls(
+            start=round(utterance.start, 4), end=round(utterance.end, 4), endpoint_ms=round(utterance.endpoint_ms, 1)
+        )
+
+
+class DecisionMessage(CommandResponse):
+    """The answer to one utterance."""
+
+    type: Literal["decision"] = "decision"
+    utterance: UtteranceBody
+
+    @classmethod
+    def to(cls, utterance: UtteranceBody, response: CommandResponse) -> DecisionMessage:
+        return cls.model_validate({**response.model_dump(), "utterance": utterance})
+
+
+class ProblemMessage(_FromServer):
+    """RFC 9457's members but `type`, which here names the message."""
+
+    type: Literal["problem"] = "problem"
+    title: str
+    status: int
+    detail: str
+    decision: Literal["abstain"] = "abstain"
+    safe_action: Literal["hold"] = "hold"
+    utterance: UtteranceBody | None = Field(default=None, description="null where the stream ends")
+
+    @classmethod
+    def of(cls, problem: problems.Problem, utterance: UtteranceBody | None = None) -> ProblemMessage:
+        return cls(title=problem.title, status=problem.status, detail=problem.detail, utterance=utterance)
+
+
+class Stopped(_FromServer):
+    """The last message of a stream that was stopped."""
+
+    type: Literal["stopped"] = "stopped"
+    seconds: float = Field(description="of audio")
+    utterances: int
+    decisions: int
+    problems: int
+
+
+ServerMessage: TypeAlias = Ready | Started | DecisionMessage | ProblemMessage | Stopped
