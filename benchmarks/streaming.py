@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 from benchmarks.goals import finish
 from gateway.app import create_app
 from gateway.records import migrate, records_url
-from gateway.service import open_engine, open_gateway
+from gateway.worker import open_engine, open_gateway
 from gateway.settings import Settings
 from gateway.streaming.limits import StreamLimits
 from gateway.streaming.listening import Listener

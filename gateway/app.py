@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from gateway import problems
-from gateway.api import commands, examples, speakers, status, stream
 from recognizer.audio import AudioError
 
 ASSETS = "/static_content"  # where BentoML serves Swagger UI's files from, so that the page loads nothing from outside
@@ -22,7 +21,14 @@ replaces an emergency stop."""
 
 
 def create_app() -> FastAPI:
-    """The application; it answers 503 until `app.state` has a gateway, a registry and streams."""
+    """The whole application; it answers 503 until `app.state` has a gateway, a registry and streams."""
+    app = bare_app()
+    add_api(app)
+    return app
+
+
+def bare_app() -> FastAPI:
+    """The application without what it answers: quick to load, for a process that only starts the workers."""
     app = FastAPI(
         title="evenvoice",
         version="1",
@@ -30,6 +36,7 @@ def create_app() -> FastAPI:
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the redirect would lead to whatever host the request named
     )
     app.state.gateway = None
     app.state.registry = None
@@ -39,8 +46,6 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_validation_error)
     app.add_exception_handler(Exception, problems.on_unexpected)
-    for part in (commands, speakers, status, stream):
-        app.include_router(part.router)
     app.add_api_route("/docs", _docs, methods=["GET", "HEAD"], include_in_schema=False)
     plain = app.openapi
 
@@ -51,6 +56,14 @@ def create_app() -> FastAPI:
 
     app.openapi = described  # type: ignore[method-assign]
     return app
+
+
+def add_api(app: FastAPI) -> None:
+    """Give the application what it answers."""
+    from gateway.api import commands, speakers, status, stream  # which load torch
+
+    for part in (commands, speakers, status, stream):
+        app.include_router(part.router)
 
 
 def _docs() -> HTMLResponse:
@@ -65,6 +78,8 @@ def _docs() -> HTMLResponse:
 
 def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     """What FastAPI can't know: problems are of our own kind, keys are bearer tokens, and what answers look like."""
+    from gateway.api import examples  # which loads torch
+
     examples.add_answers(schema["paths"])
     parts = schema["components"]
     for unused in ("HTTPValidationError", "ValidationError"):

@@ -22,8 +22,8 @@ def check_devices(device: str, *, workers: int) -> None:
     is_gpu = torch.cuda.is_available() if device == AUTO else device.startswith("cuda")
     if is_gpu and workers > places:
         raise DeviceError(
-            f"{workers} workers would share {places} GPU with device {device}; give a GPU one worker, whose batches grow "
-            "with the load"
+            f"{workers} workers would share {places} GPU with device {device}; give a GPU one worker, whose batches "
+            "grow with the load"
         )
 
 

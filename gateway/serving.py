@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import ctypes
 import fcntl
+import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,17 @@ MASTER = "EVENVOICE_MASTER_PID"
 _CERTIFICATE_REQUIRED = "2"  # ssl.CERT_REQUIRED
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secret and authenticated; TLS 1.3 has no others."""
+_SERVED = "served"
+_GIVE_UP = signal.SIGUSR2  # circus has no use for it
+_AGAIN_SECONDS = 5.0
+_OURS = ("gateway", "monitoring", "recognizer")
+LARGEST_MESSAGE = 64 << 10
+"""Bytes of one message on a WebSocket."""
+
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+
+
+logger = logging.getLogger(__name__)
 
 
 class StateInUse(ValueError):
@@ -72,6 +84,60 @@ def exec_server(
     arguments = ["-m", "bentoml", "serve", TARGET, "--host", host, "--port", str(port)]
     arguments += [*(tls.arguments() if tls else []), "--working-dir", str(_root())]
     os.execve(sys.executable, [sys.executable, *arguments], full)
+
+
+def begin_master(*, state: Path) -> None:
+    """For the process that starts the workers, before it does."""
+    hide_control()
+    os.environ[MASTER] = str(os.getpid())
+    (state / _SERVED).unlink(missing_ok=True)
+    signal.signal(_GIVE_UP, _end)
+
+
+def has_served(*, state: Path) -> None:
+    """Say that a worker of this server is ready: from now on one that fails to start is tried again."""
+    (state / _SERVED).touch()
+
+
+def give_up(error: Exception, *, state: Path) -> NoReturn:
+    """End a worker that can't start, and if none of this server's ever could, the server, with one line.
+
+    BentoML would start it again for ever, while clients hang. Once a worker has served, that is what is wanted: the
+    others serve on, and what is wrong may be mended.
+
+    Args:
+        error: a `ValueError` or one of ours has words for who started the server; of others the log gets the place.
+    """
+    if isinstance(error, ValueError) or type(error).__module__.partition(".")[0] in _OURS:
+        print(f"evenvoice: {error}", file=sys.stderr, flush=True)
+    else:
+        logger.error("the worker can't start", exc_info=error)
+        print(f"evenvoice: the worker can't start: {type(error).__name__}", file=sys.stderr, flush=True)
+    if (state / _SERVED).exists():
+        time.sleep(_AGAIN_SECONDS)
+    else:
+        os.kill(int(os.environ[MASTER]), _GIVE_UP)
+    os._exit(1)
+
+
+def _end(*_: object) -> None:
+    atexit._run_exitfuncs()
+    os._exit(1)  # the workers end with their master
+
+
+def bound_messages() -> None:
+    """Have uvicorn refuse messages on WebSockets beyond a stream's largest, and take none compressed.
+
+    Its own limit is 16 MiB, and a compressed message is unfolded before anybody looks at it. BentoML has no setting for
+    either.
+    """
+    import uvicorn
+
+    class Bounded(uvicorn.Config):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{"ws_per_message_deflate": False, "ws_max_size": LARGEST_MESSAGE, **options})
+
+    uvicorn.Config = Bounded  # type: ignore[misc]
 
 
 def hide_control() -> None:

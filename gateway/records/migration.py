@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 
 from gateway.records.engine import (
     check_not_newer,
@@ -23,6 +20,7 @@ from gateway.records.engine import (
     revision_of,
 )
 from gateway.records.errors import RecordsError, cause_of
+from gateway.records.tables import REVISION
 from gateway.settings import Sync
 
 WAIT_SECONDS = 60.0
@@ -50,7 +48,7 @@ def migrate(url: str) -> None:
                 pragma(engine, "journal_mode=WAL")
             with engine.connect() as connection, for_writing(connection).begin():
                 _upgrade(connection, place_of(parsed))
-    except (sa.exc.SQLAlchemyError, CommandError, OSError) as error:
+    except (sa.exc.SQLAlchemyError, OSError) as error:
         raise RecordsError(f"the records {place_of(parsed)} can't be opened: {cause_of(error)}") from None
     finally:
         engine.dispose()
@@ -73,10 +71,19 @@ def _upgrade(connection: sa.Connection, place: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
     found = revision_of(connection)
     check_not_newer(found, place)
+    if found != REVISION:
+        _bring_up(connection, place, is_begun=found is not None)
+
+
+def _bring_up(connection: sa.Connection, place: str, *, is_begun: bool) -> None:
+    from alembic import command  # takes half a second, which few starts need
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    if found is None and sa.inspect(connection).has_table("decisions"):
+    if not is_begun and sa.inspect(connection).has_table("decisions"):
         there = {column["name"] for column in sa.inspect(connection).get_columns("decisions")}
         if missing := [name for name in _BEFORE_MIGRATIONS if name not in there]:
             raise RecordsError(
@@ -84,4 +91,7 @@ def _upgrade(connection: sa.Connection, place: str) -> None:
                 "aside, and a new one is begun"
             )
         command.stamp(config, "0001")
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise RecordsError(f"the records {place} can't be brought up to date: {error}") from None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.serving import LARGEST_MESSAGE
 from gateway.settings import Settings
 from gateway.streaming.endpointing import Endpointing
 
-MAX_FRAME_BYTES = 64 << 10
+MAX_FRAME_BYTES = LARGEST_MESSAGE
 MAX_TEXT_BYTES = 4 << 10
 SPEED = 4.0  # seconds of audio a second, in the long run
 BURST_SECONDS = 5.0  # of audio, as fast as it comes: what a network that stalled has to make up for

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 
 from recognizer.decision import Certificate, Decision, Reason, Replay, conclude
@@ -161,7 +161,7 @@ class RandomizedSmoothing:
         p_lower = lower_bound(int(counts[chosen]), draws, self.error_alpha)
         if p_lower < 0.5:
             return CertifiedRadius(None, 0.0, p_lower, selection_draws + draws)
-        return CertifiedRadius(chosen, self.sigma * float(norm.ppf(p_lower)), p_lower, selection_draws + draws)
+        return CertifiedRadius(chosen, self.sigma * float(ndtri(p_lower)), p_lower, selection_draws + draws)
 
     def _conclude(self, counts: Counts, p: float, is_over: bool, replay: Replay) -> Decision:
         total = int(counts.sum())

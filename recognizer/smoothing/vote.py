@@ -12,8 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln
-from scipy.stats import beta, binom
+from scipy.special import bdtrc, betaincinv, betaln  # scipy.stats takes a second to load
 
 Counts = npt.NDArray[np.int64]
 """int64 [..., K]: votes a label."""
@@ -53,7 +52,7 @@ def p_value(counts: Counts) -> Floats:
         float64 [...].
     """
     n_a, n_b = _top_two(np.asarray(counts))
-    return np.asarray(np.minimum(1.0, 2.0 * binom.sf(n_a - 1, n_a + n_b, 0.5)), dtype=np.float64)
+    return np.asarray(np.minimum(1.0, 2.0 * bdtrc(n_a - 1, n_a + n_b, 0.5)), dtype=np.float64)
 
 
 def log_e_value(counts: Counts) -> Floats:
@@ -78,7 +77,7 @@ def lower_bound(successes: int, draws: int, error_alpha: float) -> float:
     """One-sided Clopper-Pearson lower bound of a probability at confidence 1 - error_alpha."""
     if successes == 0:
         return 0.0
-    return float(beta.ppf(error_alpha, successes, draws - successes + 1))
+    return float(betaincinv(successes, draws - successes + 1, error_alpha))
 
 
 @dataclass(frozen=True)

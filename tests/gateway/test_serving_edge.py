@@ -20,7 +20,7 @@ import pytest
 from robot import Evenvoice, Spoken, assert_problem
 from test_served import EVENVOICE, Server
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.client import Client
 from gateway.keys import add_key, revoke_key
@@ -265,3 +265,26 @@ def test_keys_made_by_the_command_open_the_server(evenvoice: Evenvoice, server: 
     made = evenvoice("keys", "add", "--file", keys_file, "--role", "metrics", "--name", "Prometheus")
     time.sleep(1.1)
     assert ask(server, "GET", "/metrics", made.out.strip()).status_code == 200
+
+
+# What BentoML's server would let in over a WebSocket
+
+
+def test_messages_are_never_compressed_and_none_is_larger_than_a_streams_largest(
+    server: Server, keys: dict[str, str]
+) -> None:
+    async def send() -> tuple[str, int | None]:
+        url = f"ws://127.0.0.1:{server.port}/v1/stream"
+        header = {"authorization": f"Bearer {keys['robot']}"}
+        async with connect(url, compression="deflate", additional_headers=header) as socket:
+            assert socket.response is not None
+            agreed = socket.response.headers.get("sec-websocket-extensions", "")
+            await socket.send('{"type": "start", "rate": 16000, "width": 2, "channels": 1}')
+            assert '"ready"' in str(await socket.recv())
+            await socket.send(bytes((64 << 10) + 2))
+            with pytest.raises(ConnectionClosed) as closed:
+                for _ in range(3):
+                    await socket.recv()
+        return agreed, closed.value.rcvd.code if closed.value.rcvd else None
+
+    assert asyncio.run(send()) == ("", 1009)
