@@ -8,7 +8,7 @@ REAL := runs/real-speech
 BENCH := .venv-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real-speech bench-attacks bench-smoothing bento clean
+.PHONY: help demo test lint real-speech bench-attacks bench-smoothing bench-gateway soak fuzz bento clean
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ demo: $(STAMP) ## Train on synthetic voices, audit, serve on 127.0.0.1:3000, ask
 	@$(BIN)/evenvoice demo $(if $(ONCE),--once)
 
 test: $(STAMP) ## Run every test.
-	@echo "Running the tests (about five minutes) ..."
+	@echo "Running the tests (about fifteen minutes) ..."
 	@$(BIN)/python -m pytest
 
 lint: $(STAMP) ## Check style and types.
@@ -56,6 +56,18 @@ bench-smoothing: ## Time smoothed decisions beside Cohen's loop and ART's, on th
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --disable-pip-version-check -q -e '.[bench]'
 	$(BENCH)/bin/python -m benchmarks.smoothing $(REAL)/bundle $(REAL)/manifest.csv
+
+bench-gateway: $(STAMP) ## Time the served gateway beside a bare FastAPI server, on the bundle that real-speech leaves.
+	@test -f $(REAL)/bundle/bundle.json || { echo "Run make real-speech SPEECH=FOLDER first"; exit 1; }
+	$(BIN)/python -m benchmarks.gateway $(REAL)/bundle $(REAL)/manifest.csv
+
+soak: $(STAMP) ## Mixed load on a served gateway for MINUTES (10): memory, file handles, answers lost or wrong.
+	@test -f $(REAL)/bundle/bundle.json || { echo "Run make real-speech SPEECH=FOLDER first"; exit 1; }
+	$(BIN)/python -m benchmarks.soak $(REAL)/bundle $(REAL)/manifest.csv --minutes $(or $(MINUTES),10)
+
+fuzz: $(STAMP) ## Throw N (100000) damaged clips at the decoder, the HTTP door and the stream.
+	@test -f $(REAL)/bundle/bundle.json || { echo "Run make real-speech SPEECH=FOLDER first"; exit 1; }
+	$(BIN)/python -m benchmarks.fuzz $(or $(N),100000) --bundle $(REAL)/bundle
 
 bento: $(STAMP) ## Pack the service as a bento; its bundle is given when it is served.
 	$(BIN)/bentoml build
