@@ -1,7 +1,7 @@
 """Clients that ask as fast as they are answered, in a process of their own: `python -m benchmarks.load ORDER ANSWERS`.
 
-One event loop, a kept connection a client, requests made beforehand, answers read by httptools and judged afterwards: so
-that the clients are not what is measured. What they cost is in the result.
+One event loop, a kept connection a client, requests made beforehand, answers read by httptools and judged afterwards:
+so that the clients are not what is measured. What they cost is in the result.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import httptools
 import uvloop
 
-PATIENCE = 60.0  # seconds after the last request for its answer
+PATIENCE = 30.0  # seconds after the last request for its answer
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ class _Line(asyncio.Protocol):
         self._clip: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._ask()
 
     def _ask(self) -> None:

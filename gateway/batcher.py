@@ -12,7 +12,7 @@ from recognizer.hearing import Case, Hearing, Verdict
 from recognizer.recognizer import Recognizer
 
 _MEMORY = 0.8
-"""Of the pace so far, at each new clip."""
+"""Of the pace so far, whenever cases are settled."""
 
 
 class BatcherClosed(RuntimeError):
@@ -49,10 +49,12 @@ class Batcher:
     """
 
     def __init__(self, recognizer: Recognizer) -> None:
-        self._hearings = {name: defense.hearing() for name, defense in recognizer.defenses.items()}
+        self._defenses = recognizer.defenses
+        self._hearings = {name: defense.hearing() for name, defense in self._defenses.items()}
         self._arrived: list[_Open] = []
         self._open: dict[Case, _Open] = {}
         self._pace = 0.0
+        self._settled_at = 0.0
         self._is_closing = False
         self._condition = Condition()
         self._thread = Thread(target=self._run, name="networks", daemon=True)
@@ -76,7 +78,10 @@ class Batcher:
 
     @property
     def backlog(self) -> float:
-        """Seconds until a case that came now would be settled, as things went so far."""
+        """Seconds until a case that came now would be settled, as things went so far.
+
+        Little's law: the cases that are there, times the seconds from one that is settled to the next.
+        """
         return self._pace * (len(self._arrived) + len(self._open))
 
     def close(self) -> None:
@@ -89,9 +94,9 @@ class Batcher:
     def _run(self) -> None:
         while (arrived := self._next()) is not None:
             self._take_in(arrived)
-            for hearing in self._hearings.values():
+            for name, hearing in self._hearings.items():
                 if not hearing.is_idle:
-                    self._step(hearing)
+                    self._step(name, hearing)
 
     def _next(self) -> list[_Open] | None:
         """Those that arrived, once there is anything to do; None when there never will be."""
@@ -106,6 +111,8 @@ class Batcher:
     def _take_in(self, arrived: list[_Open]) -> None:
         now = time.perf_counter()
         for opened in arrived:
+            if not opened.future.set_running_or_notify_cancel():  # nobody waits for it any more
+                continue
             opened.begun = now
             if opened.case.deadline is not None and now >= opened.case.deadline:
                 decision = abstention(Reason.DEADLINE, "its turn did not come before its time was up")
@@ -114,14 +121,23 @@ class Batcher:
                 self._open[opened.case] = opened
                 self._hearings[opened.defense].join([opened.case])
 
-    def _step(self, hearing: Hearing) -> None:
+    def _step(self, name: str, hearing: Hearing) -> None:
         begun = time.perf_counter()
-        settled = hearing.step()
+        try:
+            settled = hearing.step()
+        except Exception as error:  # a fault of the hearing's own: it ends its cases, and never this thread
+            settled = [(opened.case, error) for opened in self._open.values() if opened.defense == name]
+            self._hearings[name] = self._defenses[name].hearing()
         if settled:
-            pace = (time.perf_counter() - min(begun, *(self._open[case].begun for case, _ in settled))) / len(settled)
-            self._pace = pace if self._pace == 0 else _MEMORY * self._pace + (1 - _MEMORY) * pace
+            self._keep_pace(min(begun, *(self._open[case].begun for case, _ in settled)), len(settled))
         for case, verdict in settled:
             self._settle(self._open.pop(case), verdict)
+
+    def _keep_pace(self, begun: float, settled: int) -> None:
+        now = time.perf_counter()
+        pace = (now - max(begun, self._settled_at)) / settled
+        self._pace = pace if self._pace == 0 else _MEMORY * self._pace + (1 - _MEMORY) * pace
+        self._settled_at = now
 
     def _settle(self, opened: _Open, verdict: Verdict) -> None:
         if isinstance(verdict, Exception):

@@ -246,7 +246,7 @@ class Gateway:
         begun = clock.measure("read", clock.started)
         ready = await self.in_thread(lambda: self._ready(engine.recognizer, asked))
         if asked.key is not None and ready.before is not None:
-            return replayed(ready.before, digest=asked.key.digest)
+            return replayed(ready.before, digest=asked.key.digest, is_late=time.perf_counter() > until)
         clock.measure("decode", begun)
 
         def late(decision: Decision) -> Decision:
@@ -300,7 +300,10 @@ class Gateway:
         stored = await asyncio.wrap_future(self.records.add(entry, until=until, late=late, claim=claim))
         if isinstance(stored, AnsweredBefore):
             assert asked.key is not None
-            return replayed(stored, digest=asked.key.digest)
+            return replayed(stored, digest=asked.key.digest, is_late=time.perf_counter() > until)
+        if stored.decision.is_accepted and time.perf_counter() > until:  # it was stored in time, and then not told
+            engine.monitor.refused(Outcome.SERVICE, "failed")
+            raise problems.TookTooLong(f"no answer within {deadline_ms} ms; hold")
         clock.measure("record", begun)
         engine.monitor.decided(stored.decision, defense=defense, groups=ready.groups, speaker=asked.speaker)
         engine.monitor.times(defense=defense, total=clock.total, stages=clock.stages)

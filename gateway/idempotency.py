@@ -46,8 +46,11 @@ class IdempotencyKey:
         return cls(_digest(sender, header), _digest(*asked))
 
 
-def replayed(before: AnsweredBefore, *, digest: str) -> CommandResponse:
+def replayed(before: AnsweredBefore, *, digest: str, is_late: bool = False) -> CommandResponse:
     """The answer that the key's first request got, as far as it still may be acted on.
+
+    Args:
+        is_late: whether the deadline of the request that comes again has passed.
 
     Raises:
         KeyReused: the key's first request was another.
@@ -58,11 +61,12 @@ def replayed(before: AnsweredBefore, *, digest: str) -> CommandResponse:
     if answer.decision == "abstain":
         return answer
     left = 0
-    if before.age is not None:
+    if before.age is not None and not is_late:
         left = int(answer.valid_for_ms - answer.timings_ms["total"] - 1000 * before.age)
     if left > 0:
         return answer.model_copy(update={"valid_for_ms": left})
-    held = {"decision": "abstain", "command": None, "reason": Reason.DEADLINE, "detail": "the acceptance is too old"}
+    detail = "no answer within the deadline" if is_late else "the acceptance is too old"
+    held = {"decision": "abstain", "command": None, "reason": Reason.DEADLINE, "detail": detail}
     return CommandResponse.model_validate(answer.model_dump() | held)
 
 
@@ -70,6 +74,6 @@ def _digest(*parts: bytes | str | None) -> str:
     """SHA-256 in hexadecimal; different sequences have different ones, whatever is in them."""
     whole = hashlib.sha256()
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        data = part.encode(errors="surrogatepass") if isinstance(part, str) else part  # a form may hold any text
         whole.update(b"-" if data is None else b"%d:%b" % (len(data), data))
     return whole.hexdigest()

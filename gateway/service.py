@@ -39,9 +39,9 @@ class EvenvoiceGateway:
 
         try:
             self._worker = Worker(settings, app, number=bentoml.server_context.worker_index or 1)
+            has_served(state=settings.state)
         except Exception as error:  # BentoML would start the worker again for ever
             give_up(error, state=settings.state)
-        has_served(state=settings.state)
 
     @bentoml.on_deployment
     @staticmethod

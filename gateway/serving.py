@@ -90,6 +90,7 @@ def begin_master(*, state: Path) -> None:
     """For the process that starts the workers, before it does."""
     hide_control()
     os.environ[MASTER] = str(os.getpid())
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)  # which nobody has made where `bentoml serve` was called
     (state / _SERVED).unlink(missing_ok=True)
     signal.signal(_GIVE_UP, _end)
 

@@ -23,15 +23,18 @@ Sight = tuple[str, int, int, int] | None
 class BundleWatch:
     """Looks at the folder every so many seconds, in a thread of its own, until it is closed."""
 
-    def __init__(self, gateway: Gateway, folder: Path, *, load: Callable[[], Engine], seconds: float) -> None:
+    def __init__(
+        self, gateway: Gateway, folder: Path, *, load: Callable[[], Engine], seconds: float, served: Sight
+    ) -> None:
         """
         Args:
             folder: of the bundle, perhaps a symbolic link.
             load: the folder's bundle, ready to serve; raises where it is not to be served.
             seconds: from one look to the next.
+            served: what was there before the bundle that is served was loaded; what came meanwhile is another.
         """
         self._gateway, self._folder, self._load, self._seconds = gateway, folder, load, seconds
-        self._served = sight_of(folder)
+        self._served = served
         self._closing = Event()
         self._thread = Thread(target=self._run, name="bundle-watch", daemon=True)
         self._thread.start()
@@ -53,13 +56,13 @@ class BundleWatch:
     def _swap(self) -> None:
         try:
             engine = self._load()
+            if engine.recognizer.version == self._gateway.recognizer.version:
+                engine.close()
+                return
+            self._gateway.swap(engine)
         except Exception as error:  # whatever a bundle can break: the old one serves on
             logger.error("the new bundle is refused, the old one serves on: %s", error)
             return
-        if engine.recognizer.version == self._gateway.recognizer.version:
-            engine.close()
-            return
-        self._gateway.swap(engine)
         logger.info("serving the bundle %s", engine.recognizer.version)
 
 
@@ -68,6 +71,6 @@ def sight_of(folder: Path) -> Sight:
     try:
         where = folder.resolve(strict=True)
         found = (where / MANIFEST).stat()
-    except OSError:
+    except (OSError, RuntimeError):  # the latter of a link to itself
         return None
     return str(where), found.st_ino, found.st_mtime_ns, found.st_size

@@ -16,7 +16,7 @@ from gateway.settings import Settings
 from gateway.speakers import Register, load_register
 from gateway.streaming.limits import StreamLimits
 from gateway.streaming.streams import Streams
-from gateway.watch import BundleWatch
+from gateway.watch import BundleWatch, sight_of
 from monitoring.counters import Counters
 from recognizer.bundle import load_bundle
 
@@ -89,6 +89,7 @@ class Worker:
         share_cores(workers=settings.workers)
         registry = CollectorRegistry()
         counters = Counters(registry)
+        served = sight_of(settings.bundle)
         engine = open_engine(settings, counters, worker=number)
         try:
             self._gateway = open_gateway(settings, engine)
@@ -100,6 +101,7 @@ class Worker:
             settings.bundle,
             load=lambda: open_engine(settings, counters, worker=number),
             seconds=settings.bundle_poll_seconds,
+            served=served,
         )
         self._streams = Streams(StreamLimits.of(settings))
         add_api(app)

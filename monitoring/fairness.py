@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client.metrics_core import Metric
+
+from monitoring.counters import LabelResult
+from recognizer.decision import Outcome
 
 Labels = tuple[str, str, str, str]
 """attribute, group, defense, model"""
@@ -44,8 +48,9 @@ def released(metrics: Iterable[Metric]) -> list[Released]:
     Args:
         metrics: what a registry collects, summed over the worker processes.
     """
-    outcomes: defaultdict[Labels, dict[str, int]] = defaultdict(dict)
-    labelled: defaultdict[Labels, dict[str, int]] = defaultdict(dict)
+    # of a bundle that begins to be served at this moment, some series may not be there yet
+    outcomes: defaultdict[Labels, dict[str, int]] = defaultdict(lambda: {o.value: 0 for o in Outcome})
+    labelled: defaultdict[Labels, dict[str, int]] = defaultdict(lambda: dict.fromkeys(get_args(LabelResult), 0))
     scores: defaultdict[Labels, dict[str, float]] = defaultdict(dict)
     for metric in metrics:
         for sample in metric.samples:

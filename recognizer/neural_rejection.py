@@ -146,7 +146,7 @@ class NeuralRejection:
 
     def hearing(self) -> Hearing:
         """See `Defense.hearing`."""
-        return one_pass(self)
+        return one_pass(self, next(self.network.parameters()).device)
 
     def promises(self) -> tuple[Certificate, ...]:
         """See `Defense.promises`."""

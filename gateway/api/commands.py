@@ -7,7 +7,8 @@ import time
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from gateway import problems
 from gateway.api.parts import TheGateway, errors
@@ -23,7 +24,12 @@ ANYBODY = "-"  # whose idempotency keys they are where nobody is asked for an AP
 router = APIRouter(prefix="/v1/commands", tags=["commands"])
 
 
-@router.post("", responses=errors(400, 408, 409, 413, 415, 422), openapi_extra={"requestBody": DOCUMENTED})
+@router.post(
+    "",
+    response_model=CommandResponse,
+    responses=errors(400, 408, 409, 413, 415, 422),
+    openapi_extra={"requestBody": DOCUMENTED},
+)
 async def decide_command(
     request: Request,
     gateway: TheGateway,
@@ -36,7 +42,7 @@ async def decide_command(
     x_request_timeout_ms: Annotated[
         int | None, Header(ge=1, le=600_000, description="after so long the answer is an abstention, reason deadline")
     ] = None,
-) -> CommandResponse:
+) -> Response:
     """Decide on one spoken command: 200 for an acceptance and for an abstention.
 
     What is not a fresh acceptance means: hold, start no new motion.
@@ -48,6 +54,8 @@ async def decide_command(
             audio = await read_audio(request)
     except TimeoutError:
         raise problems.TooSlow(f"the request did not come within {READ_SECONDS} s") from None
+    except ClientDisconnect:  # nobody gets this answer; the log tells it from a fault
+        raise problems.TooSlow("the connection ended before the request was here") from None
     speaker = audio.fields.get("speaker", speaker) or None
     defense = audio.fields.get("defense", defense) or None
     command = Command(
@@ -63,7 +71,7 @@ async def decide_command(
     answer = await gateway.command(command)
     said = noted(request.scope)
     said.request_id, said.decision, said.reason = answer.request_id, answer.decision, answer.reason
-    return answer
+    return Response(answer.model_dump_json(), media_type="application/json")  # checked when it was made
 
 
 @router.post("/{request_id}/label", responses=errors(400, 404, 409, 422))

@@ -10,8 +10,8 @@ from gateway import problems
 from gateway.gateway import Gateway
 
 
-def gateway_of(request: Request) -> Gateway:
-    """The gateway that answers.
+async def gateway_of(request: Request) -> Gateway:
+    """The gateway that answers. A coroutine: a function would be sent to a thread for nothing.
 
     Raises:
         NotReady: the bundle is being loaded.

@@ -40,8 +40,8 @@ def answers_of(connection: sa.Connection, keys: Collection[str]) -> dict[str, An
     }
 
 
-def forget_old(connection: sa.Connection) -> None:
-    """Delete answers that are older than `KEPT`.
+def forget_old(connection: sa.Connection) -> bool:
+    """Delete answers that are older than `KEPT`, at most so many at once; says whether those were all.
 
     Those of this boot by its own clock, so that setting the wall clock forward forgets no fresh one.
     """
@@ -51,4 +51,4 @@ def forget_old(connection: sa.Connection) -> None:
         else_=ANSWERS.c.stored_at < datetime.now(UTC) - KEPT,
     )
     old = sa.select(ANSWERS.c.key).where(is_old).limit(_MOST_AT_ONCE)
-    connection.execute(ANSWERS.delete().where(ANSWERS.c.key.in_(old)))
+    return connection.execute(ANSWERS.delete().where(ANSWERS.c.key.in_(old))).rowcount < _MOST_AT_ONCE

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.records.clips import ClipFolder
 from gateway.records.engine import writing
 from gateway.records.errors import RecordsError, cause_of
-from gateway.records.retention import erase_speaker
+from gateway.records.retention import erase_speaker, truncate_log
 from gateway.records.tables import SPEAKERS
 from gateway.speakers import (
     AlreadyEnrolled,
@@ -86,6 +86,7 @@ class TableRegister:
             with writing(self._engine) as connection:  # first of all: from now on nobody can name the speaker
                 was_there = connection.execute(SPEAKERS.delete().where(SPEAKERS.c.speaker == speaker)).rowcount
             erased = erase_speaker(self._engine, self._clips, speaker)
+            truncate_log(self._engine)
         if not was_there and erased == Erased():
             raise UnknownSpeaker
         return erased

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ MOST_AT_ONCE = 256
 
 _FORGET_SECONDS = 600.0
 """How often old answers are looked for."""
+
+logger = logging.getLogger(__name__)
 
 
 class Writer:
@@ -68,7 +71,12 @@ class Writer:
 
     def _run(self) -> None:
         while drafts := self._take():
-            self._write([draft for draft in drafts if draft.future.set_running_or_notify_cancel()])
+            running = [draft for draft in drafts if draft.future.set_running_or_notify_cancel()]
+            try:
+                self._write(running)
+            except Exception as error:  # a fault of ours, which must not keep anybody waiting for ever
+                logger.exception("decisions could not be stored")
+                self._fail([draft for draft in running if not draft.future.done()], error)
             if self._queue.empty() and time.monotonic() > self._forget_at:
                 self._forget()
         self._disconnect()
@@ -210,18 +218,24 @@ class Writer:
             draft.future.set_exception(RecordsError(f"the decision can't be stored: {cause_of(error)}"))
 
     def _remove_clips(self, drafts: Sequence[Draft]) -> None:
-        if self._clips is not None:
+        if self._clips is None:
+            return
+        try:
             self._clips.remove(draft.entry.request_id for draft in drafts if draft.clip_is_kept)
+        except OSError:  # the retention finds them by their age
+            logger.exception("clips without a stored decision could not be removed")
 
     def _forget(self) -> None:
         """Delete old answers; if that fails, nothing is lost but room."""
-        self._forget_at = time.monotonic() + _FORGET_SECONDS
         try:
             connection = self._connected()
             with connection.begin():
-                forget_old(connection)
+                is_all = forget_old(connection)
         except Exception:
+            is_all = True  # that can be tried for now
             self._disconnect()
+        if is_all:
+            self._forget_at = time.monotonic() + _FORGET_SECONDS
 
     def _connected(self) -> sa.Connection:
         if self._connection is None:

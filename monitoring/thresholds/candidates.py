@@ -26,7 +26,7 @@ from recognizer.progress import OnProgress, silent
 from recognizer.recognizer import Recognizer, UnknownDefense
 from recognizer.retune import RejectionSetting, Setting, SmoothingSetting
 from recognizer.smoothing import InfeasibleSmoothing, RandomizedSmoothing, VoteRule, Votes, VoteTest
-from recognizer.smoothing.cores import cores
+from recognizer.cores import cores
 from recognizer.smoothing.voting import Block
 from recognizer.steps import REJECTORS
 

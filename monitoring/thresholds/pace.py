@@ -14,7 +14,7 @@ from recognizer.defense import Defense
 from recognizer.mode import Mode
 from recognizer.smoothing import RandomizedSmoothing, VoteTest, voting_of
 from recognizer.smoothing.bank import BANK_ROWS
-from recognizer.smoothing.cores import cores
+from recognizer.cores import cores
 from recognizer.smoothing.noise import BLOCK
 
 _SHOTS = 5  # decisions that a median is taken of

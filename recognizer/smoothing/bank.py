@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recognizer.cores import cores, over_cores
 from recognizer.decision import Replay
 from recognizer.defense import finite
 from recognizer.network import M5, POOL
-from recognizer.smoothing.cores import cores, over_cores
 from recognizer.smoothing.inference import FoldedM5
 from recognizer.smoothing.noise import BLOCK, noise
 from recognizer.smoothing.voting import Block, KeyedBallot, KeyedVoting, Leaders, compute

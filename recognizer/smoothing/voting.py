@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recognizer.cores import cores, over_cores, start_cores
 from recognizer.decision import Replay
 from recognizer.defense import finite
 from recognizer.network import M5, Network
-from recognizer.smoothing.cores import cores, over_cores, start_cores
 from recognizer.smoothing.inference import FoldedM5
 from recognizer.smoothing.noise import BLOCK, noise
 

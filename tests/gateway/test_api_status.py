@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from robot import Door, Spoken, assert_problem, encoded, tone
 
+from monitoring.counters import Counters
 from recognizer.manifest import load_manifest
 from recognizer.recognizer import Recognizer
 
@@ -29,6 +31,16 @@ def test_the_model_is_described_with_its_defenses_settings(door: Door, recognize
     (rejection,) = parts["neural_rejection"]
     assert rejection["confidence_threshold"] is not None
     assert body["groups"] == {attribute: list(groups) for attribute, groups in recognizer.vocabulary.items()}
+
+
+def test_a_bundle_that_begins_to_be_served_at_this_moment_is_no_fault_of_fairness(door: Door) -> None:
+    """Its series begin one after the other, and a scrape may come in between."""
+    registry = door.app.state.registry = CollectorRegistry()
+    Counters(registry).group_commands.labels("accent", "north", "none", "another", "rejected").inc()
+    body = door.ask("GET", "/v1/fairness").json()
+    (group,) = [g for g in body["groups"] if g["model"] == "another"]
+    assert group["outcomes"] == {"accepted": 0, "rejected": 1, "bad_input": 0, "service": 0}
+    assert group["labelled"] == {"correct": 0, "wrong": 0, "rejected": 0}
 
 
 def test_fairness_shows_what_a_scrape_shows_and_nothing_before_it_is_released(

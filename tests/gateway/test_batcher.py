@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.batcher import Batcher, BatcherClosed
 from recognizer.audio import AudioFormat
 from recognizer.decision import Decision, Reason, conclude
 from recognizer.defense import Defense, NetworkError, one_pass
-from recognizer.hearing import Case, Hearing
+from recognizer.hearing import Case, Hearing, Verdict
 from recognizer.recognizer import Recognizer
 from recognizer.smoothing import RandomizedSmoothing, VoteTest
 from recognizer.smoothing.noise import BLOCK
@@ -42,7 +43,7 @@ class Gate:
         return [conclude(tiny.COMMANDS, [1.0, 0.0, 0.0, 0.0]) for _ in waveforms]
 
     def hearing(self) -> Hearing:
-        return one_pass(self)  # type: ignore[arg-type]
+        return one_pass(self, torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def of(**defenses: Defense) -> Recognizer:
@@ -88,6 +89,56 @@ def test_one_broken_clip_is_nobody_elses_error(gate: Gate) -> None:
     with pytest.raises(NetworkError, match="NaN"):
         broken.result(10)
     assert {future.result(10).decision.command for future in (first, *others)} == {"go"}
+    batcher.close()
+
+
+class Faulty:
+    """A hearing that fails as a whole, once it holds a case that is called so."""
+
+    def __init__(self) -> None:
+        self.cases: list[Case] = []
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.cases
+
+    def join(self, cases: Sequence[Case]) -> None:
+        self.cases += cases
+
+    def step(self) -> list[tuple[Case, Verdict]]:
+        if any(case.clip_id == "faulty" for case in self.cases):
+            raise MemoryError("no room")
+        heard, self.cases = self.cases, []
+        return [(case, conclude(tiny.COMMANDS, [1.0, 0.0, 0.0, 0.0])) for case in heard]
+
+
+def test_a_hearing_that_fails_ends_its_cases_and_decides_again(gate: Gate) -> None:
+    faulty = Gate()
+    faulty.hearing = Faulty  # type: ignore[method-assign]
+    batcher = Batcher(of(gate=gate, faulty=faulty))  # type: ignore[arg-type]
+    calm = batcher.submit(case(), defense="gate")
+    assert gate.begun.wait(10)
+    failed = [batcher.submit(case(name=name), defense="faulty") for name in ("faulty", "beside it")]
+    gate.go_on.set()
+    for future in failed:
+        with pytest.raises(MemoryError):
+            future.result(10)
+    assert calm.result(10).decision.command == "go"
+    assert batcher.submit(case(), defense="faulty").result(10).decision.command == "go"
+    batcher.close()
+
+
+@pytest.mark.parametrize("deadline", [None, 0.0])
+def test_a_case_that_nobody_waits_for_any_more_is_left_out(gate: Gate, deadline: float | None) -> None:
+    batcher = Batcher(of(gate=gate))  # type: ignore[arg-type]
+    first = batcher.submit(case(), defense="gate")
+    assert gate.begun.wait(10)
+    given_up = batcher.submit(case(deadline=deadline), defense="gate")
+    assert given_up.cancel()
+    assert not first.cancel()  # the networks are at it
+    gate.go_on.set()
+    assert batcher.submit(case(), defense="gate").result(10).decision.command == "go"
+    assert sum(gate.batches) == 2
     batcher.close()
 
 
@@ -174,4 +225,27 @@ def test_the_backlog_grows_with_what_waits_and_is_none_when_nothing_does(gate: G
     while batcher.backlog and time.monotonic() < deadline:
         time.sleep(0.001)
     assert batcher.backlog == 0
+    batcher.close()
+
+
+class InTurns(Faulty):
+    """Each step draws for all cases and settles the one that has been there the longest, as votes do."""
+
+    SECONDS = 0.01
+
+    def step(self) -> list[tuple[Case, Verdict]]:
+        time.sleep(self.SECONDS)
+        first, *self.cases = self.cases
+        return [(first, conclude(tiny.COMMANDS, [1.0, 0.0, 0.0, 0.0]))]
+
+
+def test_the_backlog_of_cases_that_share_draws_is_what_they_take_together() -> None:
+    shared = Gate()
+    shared.hearing = InTurns  # type: ignore[method-assign]
+    batcher = Batcher(of(shared=shared))  # type: ignore[arg-type]
+    under_way = deque(batcher.submit(case(), defense="shared") for _ in range(16))
+    for _ in range(60):
+        under_way.popleft().result(10)
+        under_way.append(batcher.submit(case(), defense="shared"))
+    assert 16 * InTurns.SECONDS / 2 < batcher.backlog < 3 * 16 * InTurns.SECONDS
     batcher.close()

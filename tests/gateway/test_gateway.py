@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -48,7 +49,7 @@ class Slow:
         return [conclude(self.labels, [1.0] + [0.0] * (len(self.labels) - 1)) for _ in waveforms]
 
     def hearing(self) -> Hearing:
-        return one_pass(self)
+        return one_pass(self, torch.device("cpu"))
 
 
 def served_by(recognizer: Recognizer, defense: Defense) -> Recognizer:
@@ -165,6 +166,44 @@ def test_records_that_take_past_the_deadline_never_make_a_late_acceptance(
     assert [(row["outcome"], row["reason"], row["command"]) for row in door.rows] == [("service", "deadline", None)]
     assert total(door.samples, "evenvoice_commands_total", outcome="accepted") == 0
     other.close()
+
+
+def test_an_acceptance_that_was_stored_in_time_and_not_told_in_time_is_not_given(
+    open_door: Open, recognizer: Recognizer, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = open_door(served_by(recognizer, Slow(recognizer.labels, 0.0)), deadline_ms=1000)
+    add = door.records.add
+
+    def stalled(*arguments: Any, **options: Any) -> Any:
+        stored = add(*arguments, **options)
+        stored.result()
+        time.sleep(1.1)  # of the event loop
+        return stored
+
+    monkeypatch.setattr(door.records, "add", stalled)
+    assert_problem(door.decide(spoken.data), 504)
+    assert [row["outcome"] for row in door.rows] == ["accepted"]  # as if the connection had been lost
+    assert counted(door) == failed(door) == 1
+
+
+def test_a_command_that_is_given_up_harms_no_other(open_door: Open, recognizer: Recognizer, spoken: Spoken) -> None:
+    slow = Slow(recognizer.labels, 10.0)
+    door = open_door(served_by(recognizer, slow), max_pending=1)
+
+    async def give_up() -> None:
+        transport = httpx.ASGITransport(app=door.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            header = {"content-type": "audio/wav"}
+            asked = asyncio.create_task(client.post("/v1/commands", content=spoken.data, headers=header))
+            await asyncio.to_thread(slow.begun.wait, 10)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+
+    asyncio.run(give_up())
+    slow.go_on.set()
+    assert door.decide(spoken.data).status_code == 200
+    assert len(door.rows) == counted(door) == 1
 
 
 def at_once(door: Door, spoken: Spoken, count: int) -> list[httpx.Response]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +37,33 @@ def test_what_is_left_of_an_acceptance_is_told(door: Door, spoken: Spoken) -> No
     again = [send(door, spoken.data, "k").json()["valid_for_ms"] for _ in range(3)]
     assert first["decision"] == "accept"
     assert first["valid_for_ms"] > again[0] >= again[1] >= again[2] > 0
+
+
+def test_an_acceptance_is_not_told_again_past_the_deadline_of_who_asks(
+    door: Door, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = send(door, spoken.data, "k").json()
+    look = door.records.earlier
+
+    def slow(key: str) -> AnsweredBefore | None:
+        found = look(key)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(door.records, "earlier", slow)
+    headers = {"content-type": "audio/wav", "idempotency-key": "k", "x-request-timeout-ms": "100"}
+    again = door.ask("POST", "/v1/commands", content=spoken.data, headers=headers, params={"defense": "none"}).json()
+    assert (first["decision"], again["decision"], again["reason"]) == ("accept", "abstain", "deadline")
+    assert again["request_id"] == first["request_id"]
+    assert send(door, spoken.data, "k").json()["decision"] == "accept"  # of one who has the time
+
+
+def test_a_key_beside_text_that_is_no_unicode_is_no_fault(door: Door, spoken: Spoken) -> None:
+    """A form says itself how its text is encoded, and UTF-7 can write half of a surrogate pair."""
+    form = b'--b\r\nContent-Disposition: form-data; name="speaker"\r\n\r\n+2AA-\r\n--b\r\n'
+    form += b'Content-Disposition: form-data; name="audio"; filename="a.wav"\r\n\r\n' + spoken.data + b"\r\n--b--\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=b; charset=utf-7", "idempotency-key": "k"}
+    assert_problem(door.ask("POST", "/v1/commands", content=form, headers=headers), 422)
 
 
 def test_another_request_with_the_key_is_refused(door: Door, spoken: Spoken) -> None:

@@ -16,7 +16,7 @@ import torch
 from robot import Door, Spoken, total
 
 from gateway.engine import Engine
-from gateway.watch import BundleWatch, sight_of
+from gateway.watch import BundleWatch, Sight, sight_of
 from recognizer.bundle import load_bundle
 from recognizer.recognizer import Recognizer
 
@@ -118,14 +118,14 @@ def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
     return true()
 
 
-def watch(door: Door, folder: Path, tried: list[str]) -> BundleWatch:
+def watch(door: Door, folder: Path, tried: list[str], served: Sight = None) -> BundleWatch:
     def load() -> Engine:
         tried.append(str(folder.resolve()))
         engine = door.engine(load_bundle(folder))
         engine.warm_up()
         return engine
 
-    return BundleWatch(door.gateway, folder, load=load, seconds=0.05)
+    return BundleWatch(door.gateway, folder, load=load, seconds=0.05, served=served or sight_of(folder))
 
 
 def test_a_new_bundle_in_the_folder_is_served(open_door: Open, folder: Path, bundle: Path, spoken: Spoken) -> None:
@@ -168,6 +168,29 @@ def test_a_bad_bundle_is_refused_once_and_the_old_one_serves_on(
     assert len(tried) == (1 if damage in ("weights", "manifest") else 0)
     assert door.decide(spoken.data, defense="none").json()["model"]["version"] == version
     point(folder, other_bundle(bundle, folder.parent / "good"))  # and a good one after it is taken
+    assert until(lambda: door.gateway.recognizer.name == "other")
+    watching.close()
+
+
+def test_a_bundle_that_comes_while_the_first_is_loaded_is_served(open_door: Open, folder: Path, bundle: Path) -> None:
+    before = sight_of(folder)
+    door = open_door(load_bundle(folder))
+    point(folder, other_bundle(bundle, folder.parent / "second"))
+    watching = watch(door, folder, [], served=before)
+    assert until(lambda: door.gateway.recognizer.name == "other")
+    watching.close()
+
+
+def test_a_link_to_itself_is_no_bundle_and_the_right_one_after_it_is_taken(
+    open_door: Open, folder: Path, bundle: Path
+) -> None:
+    door = open_door(load_bundle(folder))
+    tried: list[str] = []
+    watching = watch(door, folder, tried)
+    point(folder, Path(folder.name))
+    time.sleep(0.3)
+    assert tried == []
+    point(folder, other_bundle(bundle, folder.parent / "second"))
     assert until(lambda: door.gateway.recognizer.name == "other")
     watching.close()
 

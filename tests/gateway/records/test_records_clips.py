@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -48,6 +49,26 @@ def test_a_clip_whose_decision_is_not_stored_is_not_kept(open_records: Callable[
         put(records, entry_of(request_id=there, clip=CLIPS["wav"]))
     assert isinstance(put(records, entry_of(clip=CLIPS["wav"]), claim_of("key")), AnsweredBefore)
     assert list(audio.iterdir()) == []
+
+
+def test_a_clip_that_cannot_be_removed_keeps_nobody_waiting(
+    open_records: Callable[..., Records], database: Database, audio: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    records = open_records(audio=audio)
+    put(records, entry_of(), claim_of("key"))
+    with database.locked():
+        failed = records.add(entry_of(clip=CLIPS["wav"]), until=soon(), late=late)
+        while not list(audio.iterdir()):
+            time.sleep(0.01)
+        monkeypatch.setattr(Path, "unlink", read_only)
+        assert isinstance(failed.exception(timeout=30), RecordsError)
+    again = put(records, entry_of(clip=CLIPS["wav"]), claim_of("key"))
+    assert isinstance(again, AnsweredBefore)
+    assert put(records, entry_of()) == Stored(ACCEPTED)
+    monkeypatch.undo()
 
 
 def test_a_clip_that_cannot_be_kept_fails_its_decision_alone(

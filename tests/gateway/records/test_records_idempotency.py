@@ -154,3 +154,22 @@ def test_answers_are_forgotten_after_a_day_whatever_the_wall_clock_says(
     records.close()
     assert {row["key"] for row in database.rows("answers")} == {"fresh", "set-back", "other-boot"}
     assert len(database.rows()) == len(keys) + 1
+
+
+def test_however_many_answers_are_old_they_are_forgotten(
+    open_records: Callable[..., Records], database: Database
+) -> None:
+    records = open_records()
+    put(records, entry_of(), claim_of("fresh"))
+    records.close()
+    columns = "request_id, digest, answer, stored_at, boot"
+    database.run(
+        f"INSERT INTO answers (key, {columns}, boot_seconds) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+        f"FROM n WHERE i < 2500) SELECT 'old ' || i, {columns}, boot_seconds - 90000 FROM answers, n"
+    )
+    assert len(database.rows("answers")) == 2501
+    records = open_records()
+    for _ in range(3):
+        store(records)
+    records.close()
+    assert [row["key"] for row in database.rows("answers")] == ["fresh"]

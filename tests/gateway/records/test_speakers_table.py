@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from databases import Database, claim_of, entry_of, late, put, soon, store
 
-from gateway.records import Records, RecordsError, TableRegister
+from gateway.records import Records, RecordsError, TableRegister, migrate
 from gateway.speakers import AlreadyEnrolled, Enrolled, Erased, Register, RegisterError, UnknownSpeaker
 
 VOCABULARY = {"accent": ("north", "south"), "age": ("teens", "twenties"), "gender": ("female", "male")}
@@ -143,6 +143,19 @@ def test_an_erasure_takes_all_that_is_stored_and_holds_at_once_in_every_process(
         register.erase("a1")
     register.enrol("a1", {}, VOCABULARY)
     assert register.groups("a1", VOCABULARY) == NOBODY
+
+
+def test_nothing_of_an_erased_speaker_is_left_in_sqlites_files(sqlite: Database) -> None:
+    assert sqlite.file is not None
+    migrate(sqlite.url)
+    records = Records(sqlite.url)
+    records.register().enrol("whose-id-this-is", {}, VOCABULARY)
+    store(records, speaker="whose-id-this-is")
+    files = {path.name: path for path in sqlite.file.parent.iterdir()}
+    assert b"whose-id-this-is" in files[f"{sqlite.file.name}-wal"].read_bytes()
+    records.register().erase("whose-id-this-is")
+    assert [name for name, path in files.items() if b"whose-id-this-is" in path.read_bytes()] == []
+    records.close()
 
 
 def test_more_decisions_than_fit_into_one_transaction_are_erased(

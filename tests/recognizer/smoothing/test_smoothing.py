@@ -305,7 +305,7 @@ from threading import Thread
 from recognizer.mode import Mode
 from recognizer.network import M5, architecture
 from recognizer.smoothing import RandomizedSmoothing, VoteTest, voting_of
-from recognizer.smoothing.cores import over_cores
+from recognizer.cores import over_cores
 
 torch.set_num_threads(int(sys.argv[1]))
 torch.manual_seed(3)
