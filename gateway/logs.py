@@ -18,7 +18,12 @@ from typing import Any
 FIELDS = "evenvoice_fields"
 """The record's attribute that holds an event's own fields, a dict: `logger.info("", extra={FIELDS: {...}})`."""
 
-_QUIET = {"uvicorn.access": logging.CRITICAL, "uvicorn.error": logging.WARNING, "circus": logging.WARNING}
+_QUIET = {
+    "python_multipart": logging.ERROR,
+    "uvicorn.access": logging.CRITICAL,
+    "uvicorn.error": logging.WARNING,
+    "circus": logging.WARNING,
+}
 _OURS = ("gateway", "monitoring", "recognizer", "bentoml")
 _FRAMES = 5
 

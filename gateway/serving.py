@@ -81,6 +81,7 @@ def exec_server(
     os.set_inheritable(lock, True)
     full = {**environment, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "true", MASTER: str(os.getpid())}
     full.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    full.setdefault("MALLOC_ARENA_MAX", "2")  # glibc keeps up to 8 heaps a core, and each grows to its own peak
     arguments = ["-m", "bentoml", "serve", TARGET, "--host", host, "--port", str(port)]
     arguments += [*(tls.arguments() if tls else []), "--working-dir", str(_root())]
     os.execve(sys.executable, [sys.executable, *arguments], full)

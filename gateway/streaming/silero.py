@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
@@ -138,4 +139,4 @@ def _neighbours(values: Array, stride: int) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-x)), np.float32)
+    return np.asarray(expit(x), np.float32)
