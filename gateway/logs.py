@@ -19,7 +19,7 @@ FIELDS = "evenvoice_fields"
 """The record's attribute that holds an event's own fields, a dict: `logger.info("", extra={FIELDS: {...}})`."""
 
 _QUIET = {
-    "python_multipart": logging.ERROR,
+    "python_multipart": logging.ERROR,  # else a line a malformed form
     "uvicorn.access": logging.CRITICAL,
     "uvicorn.error": logging.WARNING,
     "circus": logging.WARNING,

@@ -26,6 +26,7 @@ app = bare_app()
     workers=settings.workers,
     traffic={"timeout": 60},  # never met: reading and deciding have limits of their own
     metrics={"enabled": False},  # BentoML's own label each unknown path; ours are at the same place
+    tracing={"excluded_urls": ".*"},  # BentoML's spans of each request, which nobody reads
     logging={"access": {"enabled": False}},  # holds each path as it came; ours is the middlewares' outermost
 )
 @bentoml.asgi_app(app, path="/")

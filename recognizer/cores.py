@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier, Lock
 from typing import TypeVar
 
@@ -14,15 +15,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _pool: ThreadPoolExecutor | None = None
+_size = 1
 _lock = Lock()
 
 
 def cores() -> int:
-    """How many pieces of work are done side by side: as many as torch has threads."""
-    return torch.get_num_threads()
+    """How many pieces of work are done side by side: as many as torch has threads, or had when the first was done."""
+    return torch.get_num_threads() if _pool is None else _size
 
 
-def over_cores(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
+def over_cores(work: Callable[[T], R], pieces: Sequence[T]) -> list[R]:
     """The results of pieces of work, in order. Each is done by one thread, in inference mode, whatever torch's number
     of threads: what it computes does not depend on that number."""
 
@@ -31,7 +33,23 @@ def over_cores(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
             return work(piece)
 
     pool = _workers()
-    return [one(piece) for piece in pieces] if pool is None else list(pool.map(one, pieces))
+    if pool is None:
+        return [one(piece) for piece in pieces]
+    if len(pieces) == 1:  # not worth handing over
+        with _one_thread():
+            return [one(pieces[0])]
+    return list(pool.map(one, pieces))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """torch uses one thread in what this thread does. One that begins meanwhile sees it too: ask `cores`, not torch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def start_cores() -> None:
@@ -41,13 +59,14 @@ def start_cores() -> None:
 
 def _workers() -> ThreadPoolExecutor | None:
     """As many threads as torch has, of which each uses one; None where that is one."""
-    global _pool
+    global _pool, _size
     threads = cores()
     if threads == 1:
         return None
     with _lock:
         if _pool is None:
-            _pool = _started(threads)
+            pool = _started(threads)
+            _size, _pool = threads, pool
     return _pool
 
 
