@@ -25,12 +25,12 @@ from websockets.sync.client import connect
 from benchmarks.goals import finish
 from gateway.app import create_app
 from gateway.records import migrate, records_url
-from gateway.worker import open_engine, open_gateway
 from gateway.settings import Settings
 from gateway.streaming.limits import StreamLimits
 from gateway.streaming.listening import Listener
 from gateway.streaming.streams import Streams
 from gateway.streaming.vad import EnergyDetector, SileroDetector, SpeechDetector
+from gateway.worker import open_engine, open_gateway
 from monitoring.counters import Counters
 from recognizer.audio import read_clip
 from recognizer.bundle import load_bundle

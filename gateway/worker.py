@@ -17,7 +17,7 @@ from gateway.speakers import Register, load_register
 from gateway.streaming.limits import StreamLimits
 from gateway.streaming.streams import Streams
 from gateway.watch import BundleWatch, sight_of
-from monitoring.counters import Counters
+from monitoring.counters import Counters, forget_dead_workers
 from recognizer.bundle import load_bundle
 
 
@@ -87,6 +87,7 @@ class Worker:
         """
         check_devices(settings.device, workers=settings.workers)
         share_cores(workers=settings.workers)
+        forget_dead_workers()
         registry = CollectorRegistry()
         counters = Counters(registry)
         served = sight_of(settings.bundle)

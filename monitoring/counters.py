@@ -6,11 +6,12 @@ Sum the group series within one attribute, never over all: each command counts o
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from monitoring.scores import scored_live
 from recognizer.decision import OUTCOME_OF, Outcome, Reason
@@ -30,7 +31,7 @@ SCORE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 DRAWS_BUCKETS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
-__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "Refusal", "exposition", "over_workers"]
+__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "Refusal", "exposition", "forget_dead_workers", "over_workers"]
 
 
 class Counters:
@@ -120,6 +121,27 @@ class Counters:
         """Say that a bundle is no longer served; its counts stay."""
         for defense in defenses:
             self.model_info.labels(version, defense).set(0)
+
+
+def forget_dead_workers() -> None:
+    """Drop the gauges of workers that were killed: what one said of the bundle that it served is no longer so."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        return
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        process = int(file.stem.rpartition("_")[2])
+        if not _is_alive(process):
+            mark_process_dead(process)  # type: ignore[no-untyped-call]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def over_workers(registry: CollectorRegistry) -> CollectorRegistry:

@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1/speakers", tags=["speakers"])
 @router.get("", responses=errors(422))
 async def list_speakers(
     gateway: TheGateway,
-    after: Annotated[str, Query(max_length=64, description="the last id of the page before")] = "",
+    after: Annotated[str, Query(pattern=f"^({ID_PATTERN})?$", description="the last id of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
 ) -> SpeakersResponse:
     """Who is in the register, by id."""

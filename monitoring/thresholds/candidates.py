@@ -19,6 +19,7 @@ from monitoring.thresholds.grid import ThresholdGrid
 from monitoring.thresholds.pace import Pace, milliseconds_of, pace_of_smoothing
 from monitoring.thresholds.verdicts import Verdicts
 from recognizer.combined import Combined, PurifiedInput
+from recognizer.cores import cores
 from recognizer.decision import Reason
 from recognizer.defense import Defense, DefenseName
 from recognizer.neural_rejection import NeuralRejection
@@ -26,7 +27,6 @@ from recognizer.progress import OnProgress, silent
 from recognizer.recognizer import Recognizer, UnknownDefense
 from recognizer.retune import RejectionSetting, Setting, SmoothingSetting
 from recognizer.smoothing import InfeasibleSmoothing, RandomizedSmoothing, VoteRule, Votes, VoteTest
-from recognizer.cores import cores
 from recognizer.smoothing.voting import Block
 from recognizer.steps import REJECTORS
 

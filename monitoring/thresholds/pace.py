@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from recognizer.cores import cores
 from recognizer.defense import Defense
 from recognizer.mode import Mode
 from recognizer.smoothing import RandomizedSmoothing, VoteTest, voting_of
 from recognizer.smoothing.bank import BANK_ROWS
-from recognizer.cores import cores
 from recognizer.smoothing.noise import BLOCK
 
 _SHOTS = 5  # decisions that a median is taken of

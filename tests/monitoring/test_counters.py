@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -107,3 +112,29 @@ def test_strange_names_of_groups_survive_the_text_format(registry: CollectorRegi
 
 def test_the_content_type_is_the_text_formats() -> None:
     assert CONTENT_TYPE.startswith("text/plain; version=")
+
+
+def test_what_a_killed_worker_said_is_forgotten_and_what_it_counted_stays(tmp_path: Path) -> None:
+    """In processes of their own: the client library reads its folder's variable once."""
+    program = """if True:
+        import os, sys
+        from prometheus_client import CollectorRegistry
+        from monitoring.counters import Counters, exposition, forget_dead_workers
+        registry = CollectorRegistry()
+        if sys.argv[1] == "count":
+            counters = Counters(registry)
+            counters.serve(vocabulary={}, defenses=("none",), model="m", version="v")
+            counters.commands.labels("service", "overloaded").inc()
+        else:
+            forget_dead_workers()
+            print(exposition(registry).decode())
+    """
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for what in ("count", "count"):
+        subprocess.run([sys.executable, "-c", program, what], env=environment, check=True)
+    assert len(list(tmp_path.glob("gauge_livemax_*.db"))) == 2
+    text = subprocess.run(
+        [sys.executable, "-c", program, "read"], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert 'evenvoice_commands_total{outcome="service",reason="overloaded"} 2.0' in text
+    assert "evenvoice_model_info{" not in text
