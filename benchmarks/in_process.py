@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from gateway.app import create_app
-from gateway.engine import Engine
+from gateway.deciding.engine import Engine
 from gateway.gateway import Gateway
 from gateway.records import Records, migrate
 from monitoring.counters import Counters

@@ -16,8 +16,8 @@ from threading import Lock
 from typing import TypeVar
 
 from gateway import problems
-from gateway.batcher import BatcherClosed
-from gateway.engine import Engine
+from gateway.deciding.batcher import BatcherClosed
+from gateway.deciding.engine import Engine
 from gateway.idempotency import IdempotencyKey, replayed
 from gateway.records import AnsweredBefore, Claim, Entry, LabelledBefore, NotRecorded, Records, RecordsError
 from gateway.schemas import AudioBody, CommandResponse, LabelResponse, ModelBody

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from gateway.routes import methods_at
+from gateway.access.routes import methods_at
 from recognizer.audio import AudioError
 
 MEDIA_TYPE = "application/problem+json"

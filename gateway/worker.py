@@ -8,15 +8,15 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from gateway.app import add_api
-from gateway.devices import check_devices, device_of, share_cores
-from gateway.engine import Engine
+from gateway.deciding.devices import check_devices, device_of, share_cores
+from gateway.deciding.engine import Engine
+from gateway.deciding.watch import BundleWatch, sight_of
 from gateway.gateway import Gateway
 from gateway.records import Records, migrate, records_url
 from gateway.settings import Settings
 from gateway.speakers import Register, load_register
 from gateway.streaming.limits import StreamLimits
 from gateway.streaming.streams import Streams
-from gateway.watch import BundleWatch, sight_of
 from monitoring.counters import Counters, forget_dead_workers
 from recognizer.bundle import load_bundle
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from gateway.access.keys import add_key, read_keys, revoke_key
+from gateway.access.routes import Role
 from gateway.cli.options import FILE
 from gateway.cli.progress import console
-from gateway.keys import add_key, read_keys, revoke_key
-from gateway.routes import Role
 
 _FILE = click.option(
     "--file",

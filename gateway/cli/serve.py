@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from gateway.access.keys import read_keys
 from gateway.cli.options import BUNDLE, FILE, FOLDER, usable_device
-from gateway.keys import read_keys
 from gateway.serving import Tls, exec_server
 from gateway.settings import AUTO, check_settings
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.keys import Keyring
+from gateway.access.keys import Keyring
+from gateway.access.rates import Rates
+from gateway.access.routes import Role, route_of
 from gateway.middleware.log import noted
 from gateway.problems import NotAllowed, NotAuthenticated, Problem, TooManyRequests
-from gateway.rates import Rates
-from gateway.routes import Role, route_of
 
 REFUSALS_PER_MINUTE = 30
 """Requests without a right key that an address gets 401 for; further ones get 429."""

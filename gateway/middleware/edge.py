@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.keys import Keyring
+from gateway.access.keys import Keyring
 from gateway.middleware.access import Access
 from gateway.middleware.body_limit import BodyLimit
 from gateway.middleware.headers import SecurityHeaders

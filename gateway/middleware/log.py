@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.access.routes import OTHER, PROBES, WEBSOCKET, route_of
 from gateway.logs import FIELDS
-from gateway.routes import OTHER, PROBES, WEBSOCKET, route_of
 
 logger = logging.getLogger(__name__)
 

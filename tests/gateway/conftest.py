@@ -14,7 +14,7 @@ from robot import RECORDS_FILE, Door, Evenvoice, Run, Spoken
 
 from gateway.app import create_app
 from gateway.cli.main import main
-from gateway.engine import Engine
+from gateway.deciding.engine import Engine
 from gateway.gateway import Gateway
 from gateway.records import Records, migrate
 from gateway.speakers import load_register

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.engine import Engine
+from gateway.deciding.engine import Engine
 from gateway.gateway import Gateway
 from gateway.records import Records
 from recognizer.recognizer import Recognizer

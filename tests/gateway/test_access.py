@@ -12,11 +12,11 @@ import pytest
 from starlette.routing import compile_path
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.keys import Keyring, add_key, revoke_key
+from gateway.access.keys import Keyring, add_key, revoke_key
+from gateway.access.rates import Rates
+from gateway.access.routes import ROUTES, WEBSOCKET, Role, route_of
 from gateway.middleware.access import Access
 from gateway.middleware.log import noted
-from gateway.rates import Rates
-from gateway.routes import ROUTES, WEBSOCKET, Role, route_of
 
 LABEL = "/v1/commands/1b671a64-40d5-491e-99b0-da01ff1f3341/label"
 OPEN = ("/livez", "/readyz", "/healthz", "/docs", "/openapi.json", "/static_content/swagger-ui.css")

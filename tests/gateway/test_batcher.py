@@ -12,7 +12,7 @@ import tiny_defenses as tiny
 import torch
 from torch import Tensor
 
-from gateway.batcher import Batcher, BatcherClosed
+from gateway.deciding.batcher import Batcher, BatcherClosed
 from recognizer.audio import AudioFormat
 from recognizer.decision import Decision, Reason, conclude
 from recognizer.defense import Defense, NetworkError, one_pass

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from robot import Evenvoice
 
-from gateway.keys import Keyring, KeysError, NoSuchKey, add_key, read_keys, revoke_key
-from gateway.routes import Role
+from gateway.access.keys import Keyring, KeysError, NoSuchKey, add_key, read_keys, revoke_key
+from gateway.access.routes import Role
 
 
 class Clock:
@@ -102,7 +102,7 @@ def test_an_unknown_id_is_compared_as_a_known_one(path: Path, monkeypatch: pytes
         compared.append((len(a), len(b)))
         return bool(real(a, b))
 
-    monkeypatch.setattr("gateway.keys.hmac.compare_digest", watch)
+    monkeypatch.setattr("gateway.access.keys.hmac.compare_digest", watch)
     ring.find(key)
     ring.find(f"ev_{'0' * 12}_{parts(key)[1]}")
     assert compared == [(64, 64)] * 2

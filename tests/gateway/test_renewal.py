@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from gateway.renewal import BankRenewal
+from gateway.deciding.renewal import BankRenewal
 from recognizer.network import M5, architecture
 from recognizer.smoothing import BankVoting
 

@@ -22,9 +22,9 @@ from test_served import EVENVOICE, Server
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from gateway.access.keys import add_key, revoke_key
+from gateway.access.routes import ROUTES, Role
 from gateway.client import Client
-from gateway.keys import add_key, revoke_key
-from gateway.routes import ROUTES, Role
 
 WAV = {"content-type": "audio/wav"}
 PICKLE = "application/vnd.bentoml+pickle"

@@ -15,8 +15,8 @@ import pytest
 import torch
 from robot import Door, Spoken, total
 
-from gateway.engine import Engine
-from gateway.watch import BundleWatch, Sight, sight_of
+from gateway.deciding.engine import Engine
+from gateway.deciding.watch import BundleWatch, Sight, sight_of
 from recognizer.bundle import load_bundle
 from recognizer.recognizer import Recognizer
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
-from gateway.engine import Engine
+from gateway.deciding.engine import Engine
 from gateway.gateway import Gateway
 from recognizer.bundle import MANIFEST
 

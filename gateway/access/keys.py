@@ -24,7 +24,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.routes import Role
+from gateway.access.routes import Role
 
 logger = logging.getLogger(__name__)
 

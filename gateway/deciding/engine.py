@@ -7,8 +7,8 @@ from threading import Condition
 
 import torch
 
-from gateway.batcher import Batcher
-from gateway.renewal import BankRenewal
+from gateway.deciding.batcher import Batcher
+from gateway.deciding.renewal import BankRenewal
 from monitoring.counters import Counters
 from monitoring.live import LiveMonitor
 from recognizer.hearing import Case
