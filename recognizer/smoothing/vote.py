@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtrc, betaincinv, betaln  # scipy.stats takes a second to load
+from scipy.special import betainc, betaincinv, betaln  # scipy.stats takes a second to load
 
 Counts = npt.NDArray[np.int64]
 """int64 [..., K]: votes a label."""
@@ -42,7 +42,7 @@ class InfeasibleSmoothing(ValueError):
 def p_value(counts: Counts) -> Floats:
     """Two-sided binomial p-value that the top two labels are equally likely.
 
-    p = min(1, 2 P[Bin(n_A + n_B, 1/2) >= n_A]), n_A >= n_B the two largest counts; a tie gives 1. One p-value serves
+    p = min(1, 2 P[Bin(n_A + n_B, 1/2) >= n_A]) = min(1, 2 I_{1/2}(n_A, n_B + 1)), n_A >= n_B the two largest counts; a tie gives 1. One p-value serves
     every error_alpha: RS abstains iff p > error_alpha. It is valid at a number of draws that was fixed beforehand.
 
     Args:
@@ -52,7 +52,7 @@ def p_value(counts: Counts) -> Floats:
         float64 [...].
     """
     n_a, n_b = _top_two(np.asarray(counts))
-    return np.asarray(np.minimum(1.0, 2.0 * bdtrc(n_a - 1, n_a + n_b, 0.5)), dtype=np.float64)
+    return np.asarray(np.minimum(1.0, 2.0 * betainc(np.maximum(n_a, 1), n_b + 1, 0.5)), dtype=np.float64)
 
 
 def log_e_value(counts: Counts) -> Floats:
