@@ -42,8 +42,9 @@ class InfeasibleSmoothing(ValueError):
 def p_value(counts: Counts) -> Floats:
     """Two-sided binomial p-value that the top two labels are equally likely.
 
-    p = min(1, 2 P[Bin(n_A + n_B, 1/2) >= n_A]) = min(1, 2 I_{1/2}(n_A, n_B + 1)), n_A >= n_B the two largest counts; a tie gives 1. One p-value serves
-    every error_alpha: RS abstains iff p > error_alpha. It is valid at a number of draws that was fixed beforehand.
+    p = min(1, 2 P[Bin(n_A + n_B, 1/2) >= n_A]) = min(1, 2 I_{1/2}(n_A, n_B + 1)), n_A >= n_B the two largest counts; a
+    tie gives 1. One p-value serves every error_alpha: RS abstains iff p > error_alpha. It is valid at a number of draws
+    that was fixed beforehand.
 
     Args:
         counts: int64 [..., K], K >= 2.
