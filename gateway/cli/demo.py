@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from gateway.cli.audit import print_report, write_report
+from gateway.cli.audit.run import print_report, write_report
 from gateway.cli.options import FOLDER
 from gateway.cli.population import Spoken, send, tables, totals
 from gateway.cli.progress import bars, console

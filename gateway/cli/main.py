@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from importlib.metadata import version
 
 import click
 
+from gateway.cli.lazy import LazyGroup
+
 _COMMANDS = {
-    "audit": ("audit", "Measure whom a bundle turns away, on a labelled manifest."),
-    "bundle": ("bundle", "Look at, check, store and fetch bundles."),
-    "classify": ("classify", "Decide on audio files without a server."),
-    "corpus": ("corpus", "Make and describe manifests of labelled clips."),
-    "demo": ("demo", "The whole line on synthetic voices: train, audit, serve, ask."),
-    "keys": ("keys", "Make, list and revoke API keys."),
-    "records": ("records", "Export, erase and retain stored decisions."),
-    "serve": ("serve", "Serve a bundle over HTTP."),
-    "speakers": ("speakers", "Fill and look at the register of speakers."),
-    "study": ("study", "The paper's study on a corpus: harden, attack, reject, compare groups."),
-    "thresholds": ("thresholds", "Measure a bundle's thresholds on validation clips, and set them."),
-    "train": ("train", "Train a recogniser and write its bundle."),
+    "audit": ("gateway.cli.audit", "Measure whom a bundle turns away, on a labelled manifest."),
+    "bundle": ("gateway.cli.bundle", "Look at, check, store and fetch bundles."),
+    "classify": ("gateway.cli.classify", "Decide on audio files without a server."),
+    "corpus": ("gateway.cli.corpus", "Make and describe manifests of labelled clips."),
+    "demo": ("gateway.cli.demo", "The whole line on synthetic voices: train, audit, serve, ask."),
+    "keys": ("gateway.cli.keys", "Make, list and revoke API keys."),
+    "records": ("gateway.cli.records", "Export, erase and retain stored decisions."),
+    "serve": ("gateway.cli.serve", "Serve a bundle over HTTP."),
+    "speakers": ("gateway.cli.speakers", "Fill and look at the register of speakers."),
+    "study": ("gateway.cli.study", "The paper's study on a corpus: harden, attack, reject, compare groups."),
+    "thresholds": ("gateway.cli.thresholds", "Measure a bundle's thresholds on validation clips, and set them."),
+    "train": ("gateway.cli.train", "Train a recogniser and write its bundle."),
 }
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"gateway.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, modules=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("evenvoice"), prog_name="evenvoice")
 def cli() -> None:
     """A speech-command gateway that accepts or abstains, and measures whom its defenses turn away."""

@@ -1,4 +1,4 @@
-"""`evenvoice audit`."""
+"""`evenvoice audit run`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ from recognizer.manifest import SPLITS, load_manifest
 JSON_FILE, PAGE_FILE, OUTCOMES_FILE = "audit.json", "audit.md", "outcomes.parquet"
 
 
-@click.group("audit")
-def command() -> None:
-    """Measure whom a bundle turns away, on a labelled manifest."""
-
-
-@command.command("run")
+@click.command("run")
 @click.option("--bundle", type=BUNDLE, required=True)
 @click.option("--manifest", type=FILE, required=True)
 @click.option("--split", multiple=True, type=click.Choice(SPLITS), default=("test",), show_default=True)
@@ -42,7 +37,7 @@ def command() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True, callback=usable_device)
-def run(
+def command(
     bundle: Path,
     manifest: Path,
     split: tuple[str, ...],
