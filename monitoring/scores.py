@@ -90,6 +90,43 @@ def auc_fpr_smoothing(p_value: ArrayLike) -> NDArray[np.float64]:
     return np.maximum(_unit_interval(p_value, "p_value") - ALPHA_STEP, 0.0)
 
 
+def rejected_by_neural_rejection(confidence: ArrayLike, confidence_threshold: float) -> NDArray[np.bool_]:
+    """Whether neural rejection turns each clip away at one setting: confidence < confidence_threshold.
+
+    A group's mean of it is its rejection rate there; over all settings those make the curve whose area is AUC_FPR.
+
+    Args:
+        confidence: float [clips], as of `auc_fpr_neural_rejection`.
+        confidence_threshold: in [0, 1].
+
+    Returns:
+        bool [clips].
+
+    Raises:
+        ValueError: a confidence or the threshold is NaN or outside [0, 1].
+    """
+    threshold = float(_unit_interval(confidence_threshold, "confidence_threshold"))
+    return np.asarray(_unit_interval(confidence, "confidence") < threshold)
+
+
+def rejected_by_smoothing(p_value: ArrayLike, error_alpha: float) -> NDArray[np.bool_]:
+    """Whether randomized smoothing abstains on each clip at one setting: p > error_alpha.
+
+    Args:
+        p_value: float [clips], as of `auc_fpr_smoothing`; of a vote that was stopped early only an error_alpha of
+            0.001 or more can be asked for, which `recognizer.smoothing` sees to.
+        error_alpha: in [0, 1].
+
+    Returns:
+        bool [clips].
+
+    Raises:
+        ValueError: a p-value or error_alpha is NaN or outside [0, 1].
+    """
+    alpha = float(_unit_interval(error_alpha, "error_alpha"))
+    return np.asarray(_unit_interval(p_value, "p_value") > alpha)
+
+
 def rejection_score(decision: Decision) -> float | None:
     """A decision's part of AUC_FPR, in [0, 1]; None where no rejection defense scored the clip, or several did.
 

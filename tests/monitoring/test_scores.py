@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.scores import ALPHA_STEP, auc_acc, auc_fpr_neural_rejection, auc_fpr_smoothing
+from monitoring.scores import (
+    ALPHA_STEP,
+    auc_acc,
+    auc_fpr_neural_rejection,
+    auc_fpr_smoothing,
+    rejected_by_neural_rejection,
+    rejected_by_smoothing,
+)
 
 ALPHAS = [k / 1000 for k in range(1, 1001)]
 HALF_STEP = 5e-4 + 1e-12
@@ -76,6 +83,33 @@ def test_what_is_no_probability_is_refused(bad: float) -> None:
         auc_fpr_neural_rejection([0.5, bad])
     with pytest.raises(ValueError, match="1 of 2 values of p_value are NaN or outside"):
         auc_fpr_smoothing([0.5, bad])
+
+
+# Rejection at one setting
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=20))
+def test_the_area_under_the_rejection_rates_of_all_settings_is_auc_fpr(scores: list[float]) -> None:
+    nr = np.trapezoid([rejected_by_neural_rejection(scores, alpha).mean() for alpha in ALPHAS], dx=0.001)
+    rs = np.trapezoid([rejected_by_smoothing(scores, alpha).mean() for alpha in ALPHAS], dx=0.001)
+    assert abs(nr - auc_fpr_neural_rejection(scores).mean()) <= HALF_STEP
+    assert abs(rs - auc_fpr_smoothing(scores).mean()) <= HALF_STEP
+
+
+def test_a_clip_on_the_threshold_is_kept_by_both() -> None:
+    assert rejected_by_neural_rejection([0.4, 0.5, 0.6], 0.5).tolist() == [True, False, False]
+    assert rejected_by_smoothing([0.0005, 0.001, 0.002], 0.001).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -0.01, 1.01])
+def test_a_setting_or_score_that_is_no_probability_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="confidence_threshold"):
+        rejected_by_neural_rejection([0.5], bad)
+    with pytest.raises(ValueError, match="error_alpha"):
+        rejected_by_smoothing([0.5], bad)
+    with pytest.raises(ValueError, match="values of p_value"):
+        rejected_by_smoothing([bad], 0.001)
 
 
 # Eq. 1

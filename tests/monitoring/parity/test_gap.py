@@ -1,6 +1,5 @@
-"""Group means and gaps against slow loops, closed forms, scipy, and simulated corpora whose truth is known."""
+"""Gaps against slow loops, closed forms, scipy, and simulated corpora whose truth is known."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import isnan, log, sqrt
 from typing import Any
@@ -9,201 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import stats
+from simulated_speakers import (
+    all_or_nothing,
+    beta,
+    moments_by_loop,
+    most_of,
+    rejected,
+    simulate,
+    sometimes_always,
+    table_of,
+    uneven_table,
+)
 
-from monitoring.parity import Gap, GroupMean, SpeakerTable, Verdict, gap, group_means
+from monitoring.parity import SpeakerTable, Verdict, gap, group_means
 from recognizer.groups import UNDECLARED
-
-Sampler = Callable[[np.random.Generator], NDArray[np.float64]]
-
-
-def table_of(**groups: NDArray[np.float64]) -> SpeakerTable:
-    """One group a keyword: its speakers' mean scores, 14 clips each."""
-    return SpeakerTable(
-        speaker=np.array([f"{name}-{j}" for name, means in groups.items() for j in range(len(means))]),
-        group=np.repeat(list(groups), [len(means) for means in groups.values()]),
-        clips=np.full(sum(map(len, groups.values())), 14),
-        score=14.0 * np.concatenate(list(groups.values())),
-    )
-
-
-def uneven_table(seed: int, **speakers: int) -> SpeakerTable:
-    """Groups of so many speakers, each with 1 to 9 clips."""
-    rng = np.random.default_rng(seed)
-    total = sum(speakers.values())
-    clips = rng.integers(1, 10, total)
-    return SpeakerTable(
-        speaker=np.array([f"s{j}" for j in range(total)]),
-        group=np.repeat(list(speakers), list(speakers.values())),
-        clips=clips,
-        score=clips * rng.beta(2, 4, total),
-    )
-
-
-def rejected(speakers: int, clips: int, rate: Sampler | float) -> Sampler:
-    """Speakers' shares of rejected clips, `rate` drawing each speaker's own probability."""
-
-    def sample(rng: np.random.Generator) -> NDArray[np.float64]:
-        p = rate(rng) if callable(rate) else np.full(speakers, rate)
-        return rng.binomial(clips, p) / clips
-
-    return sample
-
-
-def beta(a: float, b: float, speakers: int = 25) -> Sampler:
-    return lambda rng: rng.beta(a, b, speakers)
-
-
-def all_or_nothing(share: float, speakers: int = 25) -> Sampler:
-    """A share of the speakers is always rejected, the rest never: the worst clustering there is."""
-    return lambda rng: (rng.random(speakers) < share).astype(float)
-
-
-def sometimes_always(share: float, otherwise: float, speakers: int) -> Sampler:
-    """Speakers' own probabilities: 1 for a share of them, `otherwise` for the rest."""
-    return lambda rng: np.where(rng.random(speakers) < share, 1.0, otherwise)
-
-
-def simulate(runs: int, tolerance: float = 0.0, **groups: Sampler) -> list[Gap]:
-    rng = np.random.default_rng(2023)
-    return [
-        gap(
-            table_of(**{name: sample(rng) for name, sample in groups.items()}),
-            tolerance=tolerance,
-            replicates=400,
-            seed=run,
-        )
-        for run in range(runs)
-    ]
-
-
-def most_of(runs: int, rate: float = 0.05) -> int:
-    """What a true error rate exceeds in 1 of 1000 simulations."""
-    return int(stats.binom.ppf(0.999, runs, rate))
-
-
-def moments_by_loop(table: SpeakerTable, group: str) -> tuple[float, float]:
-    rows = [j for j in range(table.speaker.size) if table.group[j] == group]
-    N = sum(int(table.clips[j]) for j in rows)
-    mu = sum(float(table.score[j]) for j in rows) / N
-    v = 0.0
-    for j in rows:
-        v += (float(table.score[j]) - mu * int(table.clips[j])) ** 2
-    return mu, v * len(rows) / (len(rows) - 1) / N**2
-
-
-# The table
-
-
-def test_clips_are_summed_by_speaker() -> None:
-    table = SpeakerTable.from_clips(
-        speaker=["b", "a", "b", "c"], group=["x", "y", "x", "x"], score=[0.5, 1.0, 0.25, 0.0]
-    )
-    assert table.speaker.tolist() == ["a", "b", "c"]
-    assert table.group.tolist() == ["y", "x", "x"]
-    assert table.clips.tolist() == [1, 2, 1]
-    assert table.score.tolist() == [1.0, 0.75, 0.0]
-
-
-def test_a_speaker_has_one_group() -> None:
-    with pytest.raises(ValueError, match="speaker 'a' is in two groups, 'x' and 'y'"):
-        SpeakerTable.from_clips(speaker=["a", "b", "a"], group=["x", "x", "y"], score=[0.1, 0.2, 0.3])
-
-
-@pytest.mark.parametrize("bad", [float("nan"), -0.1, 1.1])
-def test_a_score_outside_the_unit_interval_is_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"1 of 2 scores are NaN or outside \[0, 1\]"):
-        SpeakerTable.from_clips(speaker=["a", "b"], group=["x", "y"], score=[0.1, bad])
-
-
-def test_columns_must_match_and_hold_something() -> None:
-    with pytest.raises(ValueError, match="flat columns of one length"):
-        SpeakerTable.from_clips(speaker=["a", "b"], group=["x", "x"], score=[0.1])
-    with pytest.raises(ValueError, match="no clip to measure"):
-        SpeakerTable.from_clips(speaker=[], group=[], score=[])
-
-
-def test_a_missing_group_is_not_taken_for_a_group_called_nan() -> None:
-    with pytest.raises(ValueError, match="group holds values that are no strings"):
-        SpeakerTable.from_clips(speaker=["a", "b"], group=np.array(["x", np.nan], dtype=object), score=[0, 0])
-
-
-def test_a_speaker_is_listed_once_and_has_clips() -> None:
-    table = table_of(x=np.array([0.1, 0.2]))
-    with pytest.raises(ValueError, match="listed twice"):
-        replace(table, speaker=np.array(["a", "a"]))
-    with pytest.raises(ValueError, match="no clips"):
-        replace(table, clips=np.array([0, 14]))
-    with pytest.raises(ValueError, match="NaN or outside"):
-        replace(table, score=np.array([15.0, 1.0]))
-
-
-# Group means
-
-
-def test_the_variance_is_the_cluster_robust_one() -> None:
-    table = uneven_table(1, north=40, south=31)
-    for mean in group_means(table):
-        mu, v = moments_by_loop(table, mean.group)
-        assert mean.mean == pytest.approx(mu, rel=1e-12)
-        assert mean.variance == pytest.approx(v, rel=1e-12)
-
-
-def test_with_equally_many_clips_it_is_the_variance_of_the_speakers_means() -> None:
-    means = np.random.default_rng(2).beta(2, 4, 30)
-    (mean,) = group_means(table_of(x=means))
-    assert (mean.speakers, mean.clips) == (30, 420)
-    assert mean.variance == pytest.approx(means.var(ddof=1) / 30, rel=1e-12)
-
-
-def test_it_agrees_with_the_jackknife_over_speakers() -> None:
-    table = uneven_table(3, x=200)
-    (mean,) = group_means(table)
-    left_out = (table.score.sum() - table.score) / (table.clips.sum() - table.clips)
-    jackknife = 199 / 200 * np.square(left_out - left_out.mean()).sum()
-    assert mean.variance == pytest.approx(jackknife, rel=0.03)
-
-
-def test_with_one_clip_a_speaker_the_interval_is_students() -> None:
-    score = np.random.default_rng(4).beta(2, 4, 25)
-    table = SpeakerTable.from_clips(speaker=[f"s{j}" for j in range(25)], group=["x"] * 25, score=score)
-    (mean,) = group_means(table, confidence=0.9)
-    expected = stats.ttest_1samp(score, 0.0).confidence_interval(0.9)
-    assert (mean.lower, mean.upper) == pytest.approx((expected.low, expected.high), rel=1e-12)
-
-
-def test_groups_are_sorted_and_undeclared_is_among_them() -> None:
-    table = uneven_table(5, zulu=20, undeclared=30, alpha=20)
-    assert [mean.group for mean in group_means(table)] == ["alpha", "undeclared", "zulu"]
-
-
-def test_one_speaker_gives_a_mean_but_no_interval() -> None:
-    (mean,) = group_means(table_of(x=np.array([0.25])))
-    assert mean.mean == 0.25
-    assert isnan(mean.variance)
-    assert isnan(mean.lower)
-    assert isnan(mean.upper)
-
-
-@pytest.mark.parametrize("speakers", [2, 5, 10, 25, 100, 1000])
-def test_speakers_who_were_never_rejected_do_not_prove_that_nobody_is(speakers: int) -> None:
-    (mean,) = group_means(table_of(x=np.zeros(speakers)))
-    exact = 1 - 0.05 ** (1 / speakers)
-    assert mean.lower == mean.variance == 0.0
-    assert exact <= mean.upper <= min(1.0, 5 * exact)
-
-
-@pytest.mark.parametrize("speakers", [20, 25, 60, 200])
-def test_a_few_rejected_speakers_bound_how_many_there_are(speakers: int) -> None:
-    upper = [
-        group_means(table_of(x=(np.arange(speakers) < rejected).astype(float)))[0].upper
-        for rejected in range(speakers + 1)
-    ]
-    for share in np.linspace(0.001, 0.5, 200):
-        chance = stats.binom.pmf(np.arange(speakers + 1), speakers, share)
-        assert chance[np.array(upper) < share].sum() <= 0.09
-
 
 # Verdicts and groups
 
@@ -449,22 +268,6 @@ def test_noise_in_the_last_digits_is_not_taken_for_spread() -> None:
 
 
 # Properties
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**32), st.sampled_from([(12, 15), (25, 10, 40), (30, 11, 12, 13)]))
-def test_the_order_of_the_clips_changes_nothing(seed: int, sizes: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(seed)
-    group_of = np.repeat([f"g{k}" for k in range(len(sizes))], sizes)
-    speaker = rng.integers(group_of.size, size=500)
-    score = rng.beta(1, 3, 500)
-    names, groups, order = speaker.astype(str), group_of[speaker], rng.permutation(500)
-
-    def measure(rows: NDArray[np.int64]) -> tuple[tuple[GroupMean, ...], str]:
-        table = SpeakerTable.from_clips(speaker=names[rows], group=groups[rows], score=score[rows])
-        return group_means(table), repr(gap(table, tolerance=0.1, min_speakers=10, replicates=100, seed=seed))
-
-    assert measure(order) == measure(np.arange(500))
 
 
 @settings(deadline=None, max_examples=40)
