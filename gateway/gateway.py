@@ -20,11 +20,13 @@ from gateway.deciding.batcher import BatcherClosed
 from gateway.deciding.engine import Engine
 from gateway.idempotency import IdempotencyKey, replayed
 from gateway.records import AnsweredBefore, Claim, Entry, LabelledBefore, NotRecorded, Records, RecordsError
+from gateway.records.ledger import Ledger
 from gateway.schemas import AudioBody, CommandResponse, LabelResponse, ModelBody
 from gateway.speakers import Groups, Register, UnknownSpeaker
-from monitoring.live import LiveMonitor, label_result
+from monitoring.fairness import Bundle
+from monitoring.live import label_result
 from recognizer.audio import AudioError, AudioFormat, Clip
-from recognizer.decision import UNKNOWN, Decision, Outcome, Reason, abstention
+from recognizer.decision import UNKNOWN, Decision, Reason, abstention
 from recognizer.defense import NetworkError
 from recognizer.recognizer import Recognizer, UnknownDefense
 
@@ -103,18 +105,24 @@ class Gateway:
         valid_for_ms: int,
         deadline_ms: int,
         max_pending: int,
+        ledger: Ledger | None = None,
     ) -> None:
         """
         Args:
             valid_for_ms: how long a robot may act on an acceptance.
             deadline_ms: what takes longer is an abstention.
             max_pending: commands under way at once.
+            ledger: of the records, which counts what is stored by group; with its own defaults where None.
+
+        Raises:
+            RecordsError: the ledger can't be written.
         """
         self.register = register
         self.records = records
+        self.ledger = ledger or records.ledger()
         engine.serve()
+        self.ledger.serve(engine.bundle)
         self._engine = engine
-        self._monitors: dict[str, LiveMonitor] = {engine.recognizer.version: engine.monitor}
         self._swap = Lock()
         self.valid_for_ms = valid_for_ms
         self.deadline_ms = deadline_ms
@@ -128,9 +136,9 @@ class Gateway:
         return self._engine.recognizer
 
     @property
-    def release_rule(self) -> tuple[int, int]:
-        """k commands of m speakers, before a group's counts advance."""
-        return self._engine.monitor.release_rule
+    def bundle(self) -> Bundle:
+        """What is counted by group of the bundle that new commands get."""
+        return self._engine.bundle
 
     def check_capacity(self) -> None:
         """Turn a command away, before it is read, where it could not be answered in time.
@@ -144,7 +152,7 @@ class Gateway:
         elif 1000 * self._engine.batcher.backlog > _DECIDING * self.deadline_ms:
             why = "the commands under way will take longer than the deadline; try again"
         if why is not None:
-            self._engine.monitor.refused(Outcome.SERVICE, "overloaded")
+            self._engine.counters.refused("overloaded")
             raise problems.Overloaded(why)
 
     async def command(self, asked: Command) -> CommandResponse:
@@ -163,7 +171,7 @@ class Gateway:
             self._pending -= 1
 
     async def label(self, request_id: str, true_command: str) -> LabelResponse:
-        """Store and count the true command of a decision, once ever.
+        """Store the true command of a decision, once ever; the ledger counts it.
 
         Raises:
             Problem: no such decision, a command that is none, a label that is there already.
@@ -180,17 +188,17 @@ class Gateway:
         except RecordsError:
             raise problems.RecordsUnavailable("the label could not be stored; send it again") from None
         result = label_result(recorded.outcome, recorded.command, true_command)
-        monitor = self._monitors.get(recorded.model)  # none for a bundle that this process has not served
-        if result is not None and monitor is not None:
-            monitor.labelled(result, defense=recorded.defense, groups=recorded.groups, speaker=recorded.speaker)
         return LabelResponse(request_id=request_id, command=true_command, result=result)
 
     def swap(self, engine: Engine) -> None:
         """Serve another bundle from the next command on; returns when those under way on the old one are answered."""
         engine.serve()
+        try:
+            self.ledger.serve(engine.bundle)
+        except RecordsError as error:
+            logger.warning("the series of this bundle are begun later: %s", error)
         with self._swap:
             old, self._engine = self._engine, engine
-            self._monitors[engine.recognizer.version] = engine.monitor
         old.retire()
 
     def close(self) -> None:
@@ -217,14 +225,14 @@ class Gateway:
         try:
             return await self._decided(engine, asked)
         except AudioError:
-            engine.monitor.refused(Outcome.BAD_INPUT, "unusable_audio")
+            engine.counters.refused("unusable_audio")
             raise
         except RecordsError as error:
             logger.error("a decision could not be stored: %s", error)
-            engine.monitor.refused(Outcome.SERVICE, "failed")
+            engine.counters.refused("failed")
             raise problems.RecordsUnavailable("the decision could not be stored, so none is given") from None
         except NetworkError as error:
-            engine.monitor.refused(Outcome.SERVICE, "failed")
+            engine.counters.refused("failed")
             raise problems.RecognizerFailed(str(error)) from None
         except (UnknownSpeaker, UnknownDefense) as error:
             raise problems.UnknownName(str(error)) from None
@@ -233,7 +241,7 @@ class Gateway:
         except problems.Problem:
             raise
         except Exception:
-            engine.monitor.refused(Outcome.SERVICE, "failed")
+            engine.counters.refused("failed")
             raise
 
     async def _decided(self, engine: Engine, asked: Command) -> CommandResponse:
@@ -302,11 +310,11 @@ class Gateway:
             assert asked.key is not None
             return replayed(stored, digest=asked.key.digest, is_late=time.perf_counter() > until)
         if stored.decision.is_accepted and time.perf_counter() > until:  # it was stored in time, and then not told
-            engine.monitor.refused(Outcome.SERVICE, "failed")
+            engine.counters.refused("failed")
             raise problems.TookTooLong(f"no answer within {deadline_ms} ms; hold")
         clock.measure("record", begun)
-        engine.monitor.decided(stored.decision, defense=defense, groups=ready.groups, speaker=asked.speaker)
-        engine.monitor.times(defense=defense, total=clock.total, stages=clock.stages)
+        engine.counters.decided(stored.decision)
+        engine.counters.times(defense=defense, total=clock.total, stages=clock.stages)
         return response(stored.decision)
 
     def _ready(self, recognizer: Recognizer, asked: Command) -> _Ready:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.speakers import ID_PATTERN
-from monitoring.counters import LabelResult
+from monitoring.tally import LabelResult
 from recognizer.decision import Certificate, Decision, Part, Reason
 
 
@@ -228,6 +228,27 @@ class LabelCounts(_Wire):
     rejected: int
 
 
+class EvidenceBody(_Wire):
+    """By betting: how much speaks for a group's being turned away more, or less, than the rest."""
+
+    log_wealth: float = Field(description="natural logarithm of what 1 has become, over both sides and all bets")
+    sessions: int = Field(description="of the group that it rests on")
+    speakers: int = Field(description="distinct ones that it rests on: of the group, or of the rest where fewer")
+    side: Literal["more", "less"]
+    is_alarm: bool
+    speaks_of: Literal["group", "these_speakers"] = Field(
+        description="of few speakers it says how these fare, and nothing of the group behind them"
+    )
+
+
+class DayCounts(_Wire):
+    """What was released on one day; a lot counts on the day of its release."""
+
+    day: date = Field(description="UTC")
+    accepted: int
+    rejected: int
+
+
 class GroupState(_Wire):
     """What is released of one group under one defense."""
 
@@ -239,12 +260,20 @@ class GroupState(_Wire):
     rejection_rate: float | None = Field(description="rejected / (accepted + rejected); null where there are none")
     labelled: LabelCounts
     rejection_score: float | None = Field(description="mean, the live AUC_FPR; null where there is none")
+    mean_draws: float | None = Field(description="of randomized smoothing; null where it did not run")
+    evidence: EvidenceBody | None = Field(description="null for undeclared, and where no session is released yet")
+    days: list[DayCounts] = Field(description="the last 90 days on which something was released, in order")
 
 
 class FairnessResponse(_Wire):
     """Whom the defenses turn away, as far as it is released: a group's numbers advance together, and only after enough
     commands of enough speakers, so that nobody's outcome can be read off. `/metrics` shows the same state."""
 
+    ledger: str = Field(description="which one; gateways with the same show the same state")
     release_commands: int
     release_speakers: int
+    alpha: float = Field(description="the probability of a false alarm, over all groups and all time")
+    tolerance: float = Field(description="the difference of rejection rates that is still acceptable")
+    session_seconds: int
+    alarm_log_wealth: float = Field(description="of the bundle that is served: evidence from here on is an alarm")
     groups: list[GroupState]

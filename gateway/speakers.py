@@ -75,9 +75,16 @@ class Erased:
     decisions: int = 0
     answers: int = 0
     clips: int = 0
+    uncounted: int = 0
+    """Decisions that no group's counts had yet."""
 
     def __add__(self, other: Erased) -> Erased:
-        return Erased(self.decisions + other.decisions, self.answers + other.answers, self.clips + other.clips)
+        return Erased(
+            self.decisions + other.decisions,
+            self.answers + other.answers,
+            self.clips + other.clips,
+            self.uncounted + other.uncounted,
+        )
 
 
 class Register(Protocol):

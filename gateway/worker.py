@@ -12,13 +12,20 @@ from gateway.deciding.devices import check_devices, device_of, share_cores
 from gateway.deciding.engine import Engine
 from gateway.deciding.watch import BundleWatch, sight_of
 from gateway.gateway import Gateway
+from gateway.passes import Passes
 from gateway.records import Records, migrate, records_url
 from gateway.settings import Settings
 from gateway.speakers import Register, load_register
 from gateway.streaming.limits import StreamLimits
 from gateway.streaming.streams import Streams
 from monitoring.counters import Counters, forget_dead_workers
+from monitoring.live import LiveSettings
+from monitoring.release import ReleaseRule
 from recognizer.bundle import load_bundle
+
+_LATEST = 4
+"""Deadlines after which no row is corrected any more: one goes by while a command is decided, and up to two while it
+waits to be stored and is."""
 
 
 def open_engine(settings: Settings, counters: Counters, *, worker: int) -> Engine:
@@ -36,8 +43,6 @@ def open_engine(settings: Settings, counters: Counters, *, worker: int) -> Engin
         load_bundle(settings.bundle, device=device, mode=settings.mode),
         counters,
         bank_seconds=settings.bank_seconds,
-        release_commands=settings.release_commands,
-        release_speakers=settings.release_speakers,
     )
     try:
         engine.warm_up()
@@ -45,6 +50,16 @@ def open_engine(settings: Settings, counters: Counters, *, worker: int) -> Engin
         engine.close()
         raise
     return engine
+
+
+def live_settings(settings: Settings) -> LiveSettings:
+    """How live traffic is counted and bet on."""
+    return LiveSettings(
+        release=ReleaseRule(settings.release_commands, settings.release_speakers),
+        tolerance=settings.fairness_tolerance,
+        alpha=settings.fairness_alpha,
+        session_seconds=settings.session_seconds,
+    )
 
 
 def open_gateway(settings: Settings, engine: Engine) -> Gateway:
@@ -63,10 +78,14 @@ def open_gateway(settings: Settings, engine: Engine) -> Gateway:
         audio=settings.audio_directory,
         busy_seconds=settings.deadline_ms / 1000,
     )
+    grace = settings.ledger_grace_seconds
     return Gateway(
         engine,
         register or records.register(),
         records,
+        ledger=records.ledger(
+            live_settings(settings), grace=_LATEST * settings.deadline_ms / 1000 if grace is None else grace
+        ),
         valid_for_ms=settings.valid_for_ms,
         deadline_ms=settings.deadline_ms,
         max_pending=settings.max_pending,
@@ -104,6 +123,7 @@ class Worker:
             seconds=settings.bundle_poll_seconds,
             served=served,
         )
+        self._passes = Passes(self._gateway.ledger, seconds=settings.ledger_seconds)
         self._streams = Streams(StreamLimits.of(settings))
         add_api(app)
         app.state.registry, app.state.streams, app.state.gateway = registry, self._streams, self._gateway
@@ -114,4 +134,5 @@ class Worker:
         """Let go of everything; for when no request is under way."""
         self._watch.close()
         self._streams.close()
+        self._passes.close()
         self._gateway.close()

@@ -70,21 +70,28 @@ def alarm_level(groups: int, alpha: float) -> float:
 
 @dataclass
 class Pairing:
-    """Sessions of one group and of the rest as they end, and the pairs they make."""
+    """Sessions of one group and of the rest as they end, and the pairs they make.
 
-    _group: list[float] = field(default_factory=list)
-    _rest: list[float] = field(default_factory=list)
+    Attributes:
+        group, rest: sum and number of the scores since the last pair.
+    """
+
+    group: tuple[float, int] = (0.0, 0)
+    rest: tuple[float, int] = (0.0, 0)
 
     def add(self, score: float, *, is_of_group: bool) -> float | None:
         """One more session's mean score, in [0, 1]; the difference of a pair that is complete now, else None.
 
         When a pair is complete depends on who came, never on how they fared.
         """
-        (self._group if is_of_group else self._rest).append(score)
-        if not self._group or not self._rest:
+        if is_of_group:
+            self.group = (self.group[0] + score, self.group[1] + 1)
+        else:
+            self.rest = (self.rest[0] + score, self.rest[1] + 1)
+        if not self.group[1] or not self.rest[1]:
             return None
-        difference = float(np.mean(self._group) - np.mean(self._rest))
-        self._group, self._rest = [], []
+        difference = self.group[0] / self.group[1] - self.rest[0] / self.rest[1]
+        self.group = self.rest = (0.0, 0)
         return difference
 
 

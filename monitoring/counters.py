@@ -1,23 +1,21 @@
-"""What Prometheus gets. Every series exists from the start; groups come from a closed vocabulary, one attribute each.
+"""What a worker process counts by itself: commands, seconds, and the bundle that it serves.
 
-Sum the group series within one attribute, never over all: each command counts once in every attribute.
+What is counted by group is not here: see `monitoring.series`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from monitoring.scores import scored_live
-from recognizer.decision import OUTCOME_OF, Outcome, Reason
-from recognizer.groups import Vocabulary, all_groups
+from recognizer.decision import OUTCOME_OF, Decision, Outcome, Reason
 
-LabelResult = Literal["correct", "wrong", "rejected"]
 Refusal = Literal["unusable_audio", "overloaded", "failed"]
 """Why a command was answered with an error; `failed` are the records and the networks."""
 REFUSALS: dict[Refusal, Outcome] = {
@@ -27,45 +25,16 @@ REFUSALS: dict[Refusal, Outcome] = {
 }
 STAGES = ("read", "decode", "queue", "decide", "record")
 
-SCORE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-DRAWS_BUCKETS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
-__all__ = ["CONTENT_TYPE", "Counters", "LabelResult", "Refusal", "exposition", "forget_dead_workers", "over_workers"]
+__all__ = ["CONTENT_TYPE", "Counters", "Refusal", "exposition", "forget_dead_workers"]
 
 
 class Counters:
-    """The gateway's metrics. Their series are labelled with the groups of a vocabulary and the defenses of a bundle."""
+    """The counters of one process, which are summed over all of them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        group = ("attribute", "group", "defense", "model")
         self.commands = Counter("evenvoice_commands", "Commands answered.", ("outcome", "reason"), registry=registry)
-        self.group_commands = Counter(
-            "evenvoice_group_commands",
-            "Commands answered, by the speaker's group; released in lots.",
-            (*group, "outcome"),
-            registry=registry,
-        )
-        self.group_labelled = Counter(
-            "evenvoice_group_labelled",
-            "Commands whose true command is known, by the speaker's group; released in lots.",
-            (*group, "result"),
-            registry=registry,
-        )
-        self.rejection_score = Histogram(
-            "evenvoice_rejection_score",
-            "Rejection score of a command; sum / count is the live AUC_FPR. Of a combined defense, its first part's.",
-            group,
-            buckets=SCORE_BUCKETS,
-            registry=registry,
-        )
-        self.smoothing_draws = Histogram(
-            "evenvoice_smoothing_draws",
-            "Draws that randomized smoothing took for a command, where it ran.",
-            ("attribute", "group", "model"),
-            buckets=DRAWS_BUCKETS,
-            registry=registry,
-        )
         self.decision_seconds = Histogram(
             "evenvoice_decision_seconds",
             "Seconds from the arrival of a command to its answer.",
@@ -88,14 +57,12 @@ class Counters:
             multiprocess_mode="livemax",
         )
 
-    def serve(self, *, vocabulary: Vocabulary, defenses: tuple[str, ...], model: str, version: str) -> None:
+    def serve(self, *, defenses: tuple[str, ...], version: str) -> None:
         """Begin every series of a bundle that is served from now on; those of an earlier one stay.
 
         Args:
-            vocabulary: attribute -> groups.
             defenses: names, see `recognizer.steps`.
-            model: the bundle's short version.
-            version: the whole one.
+            version: the bundle's whole one.
         """
         for reason in Reason:
             self.commands.labels(OUTCOME_OF[reason], reason)
@@ -106,21 +73,25 @@ class Counters:
         for defense in defenses:
             self.decision_seconds.labels(defense)
             self.model_info.labels(version, defense).set(1)
-        for attribute in vocabulary:
-            for group in all_groups(vocabulary, attribute):
-                self.smoothing_draws.labels(attribute, group, model)
-                for defense in defenses:
-                    labels = (attribute, group, defense, model)
-                    self.rejection_score.labels(attribute, group, scored_live(defense), model)
-                    for outcome in Outcome:
-                        self.group_commands.labels(*labels, outcome)
-                    for result in get_args(LabelResult):
-                        self.group_labelled.labels(*labels, result)
 
     def retire(self, *, defenses: tuple[str, ...], version: str) -> None:
         """Say that a bundle is no longer served; its counts stay."""
         for defense in defenses:
             self.model_info.labels(version, defense).set(0)
+
+    def decided(self, decision: Decision) -> None:
+        """Count a decision."""
+        self.commands.labels(decision.outcome, decision.reason).inc()
+
+    def refused(self, reason: Refusal) -> None:
+        """Count a command that was answered with an error, and so has no decision."""
+        self.commands.labels(REFUSALS[reason], reason).inc()
+
+    def times(self, *, defense: str, total: float, stages: Mapping[str, float]) -> None:
+        """Count the seconds of a decision and of its stages."""
+        self.decision_seconds.labels(defense).observe(total)
+        for stage, seconds in stages.items():
+            self.stage_seconds.labels(stage).observe(seconds)
 
 
 def forget_dead_workers() -> None:
@@ -144,7 +115,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def over_workers(registry: CollectorRegistry) -> CollectorRegistry:
+def _over_workers(registry: CollectorRegistry) -> CollectorRegistry:
     """The registry, or where there are several worker processes one that sums over them."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return registry
@@ -155,4 +126,4 @@ def over_workers(registry: CollectorRegistry) -> CollectorRegistry:
 
 def exposition(registry: CollectorRegistry) -> bytes:
     """The metrics in Prometheus' text format, summed over all worker processes where there are several."""
-    return generate_latest(over_workers(registry))
+    return generate_latest(_over_workers(registry))

@@ -1,76 +1,82 @@
-"""The released state of fairness, read from the counters themselves: what a scrape shows, in a form for people."""
+"""What is released of live traffic: the one state that `/metrics` and `/v1/fairness` both show."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from functools import cached_property
 
-from prometheus_client.metrics_core import Metric
-
-from monitoring.counters import LabelResult
-from recognizer.decision import Outcome
-
-Labels = tuple[str, str, str, str]
-"""attribute, group, defense, model"""
+from monitoring.betting import alarm_level
+from monitoring.evidence import Standing, groups_bet_on, groups_in_all
+from monitoring.live import LiveSettings
+from monitoring.tally import Cell, Tally
+from recognizer.groups import Vocabulary, all_groups
 
 
 @dataclass(frozen=True)
-class Released:
-    """What is released of one group under one defense."""
+class Bundle:
+    """A bundle whose series are there, at zero from the start."""
 
-    attribute: str
-    group: str
-    defense: str
     model: str
-    outcomes: Mapping[str, int]
-    labelled: Mapping[str, int]
-    scores: int
-    """Commands with a rejection score."""
-    score_sum: float
+    """Short version."""
+    vocabulary: Vocabulary
+    defenses: tuple[str, ...]
 
-    @property
-    def rejection_rate(self) -> float | None:
-        """rejected / (accepted + rejected); None where there are none."""
-        decided = self.outcomes["accepted"] + self.outcomes["rejected"]
-        return self.outcomes["rejected"] / decided if decided else None
+    def alarm_level(self, alpha: float) -> float:
+        """Log-wealth at which evidence on one of its groups, under one defense, is an alarm."""
+        return alarm_level(max(1, groups_in_all(self.vocabulary)), alpha)
 
-    @property
-    def rejection_score(self) -> float | None:
-        """Mean: the live AUC_FPR; None where there is none."""
-        return self.score_sum / self.scores if self.scores else None
+    def cells(self) -> list[Cell]:
+        """Everything that is counted of it."""
+        return [
+            Cell(self.model, defense, attribute, group)
+            for attribute in self.vocabulary
+            for group in all_groups(self.vocabulary, attribute)
+            for defense in self.defenses
+        ]
 
 
-def released(metrics: Iterable[Metric]) -> list[Released]:
-    """Every group's released state, sorted.
+@dataclass(frozen=True)
+class Snapshot:
+    """What is released at one moment."""
 
-    Args:
-        metrics: what a registry collects, summed over the worker processes.
-    """
-    # of a bundle that begins to be served at this moment, some series may not be there yet
-    outcomes: defaultdict[Labels, dict[str, int]] = defaultdict(lambda: {o.value: 0 for o in Outcome})
-    labelled: defaultdict[Labels, dict[str, int]] = defaultdict(lambda: dict.fromkeys(get_args(LabelResult), 0))
-    scores: defaultdict[Labels, dict[str, float]] = defaultdict(dict)
-    for metric in metrics:
-        for sample in metric.samples:
-            of = sample.labels.get
-            key = (of("attribute", ""), of("group", ""), of("defense", ""), of("model", ""))
-            match sample.name:
-                case "evenvoice_group_commands_total":
-                    outcomes[key][sample.labels["outcome"]] = int(sample.value)
-                case "evenvoice_group_labelled_total":
-                    labelled[key][sample.labels["result"]] = int(sample.value)
-                case "evenvoice_rejection_score_sum" | "evenvoice_rejection_score_count":
-                    of_whole = (key[0], key[1], key[2].partition("/")[0], key[3])  # scored by its first part
-                    scores[of_whole][sample.name.rpartition("_")[2]] = sample.value
-    return [
-        Released(
-            *key,
-            outcomes=outcomes[key],
-            labelled=labelled[key],
-            scores=int(scores[key].get("count", 0)),
-            score_sum=scores[key].get("sum", 0.0),
-        )
-        for key in sorted(outcomes)
-    ]
+    ledger: str
+    """Which ledger this is; gateways with the same one show the same state."""
+    passed_at: float
+    """When what waited was last looked through, seconds since the epoch."""
+    settings: LiveSettings
+    bundles: tuple[Bundle, ...]
+    tallies: Mapping[Cell, Tally]
+    standings: Mapping[Cell, Standing]
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Sorted by attribute, group, defense, model."""
+        begun = {cell for bundle in self.bundles for cell in bundle.cells()}
+        return sorted(begun | self.tallies.keys(), key=lambda c: (c.attribute, c.group, c.defense, c.model))
+
+    @cached_property
+    def bet_on(self) -> list[Cell]:
+        """The cells that there is, or will be, evidence on."""
+        begun = {
+            Cell(bundle.model, defense, attribute, group)
+            for bundle in self.bundles
+            for attribute in bundle.vocabulary
+            for group in groups_bet_on(bundle.vocabulary, attribute)
+            for defense in bundle.defenses
+        }
+        return sorted(begun | self.standings.keys())
+
+    @cached_property
+    def alarm_levels(self) -> Mapping[str, float]:
+        """Model -> log-wealth at which evidence is an alarm."""
+        return {bundle.model: bundle.alarm_level(self.settings.alpha) for bundle in self.bundles}
+
+    def tally(self, cell: Cell) -> Tally:
+        return self.tallies.get(cell) or Tally()
+
+    def is_alarm(self, cell: Cell) -> bool:
+        """Whether the evidence on a group has reached the level of an alarm."""
+        level = self.alarm_levels.get(cell.model)
+        standing = self.standings.get(cell)
+        return level is not None and standing is not None and standing.evidence.log_evidence >= level

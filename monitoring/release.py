@@ -1,51 +1,70 @@
-"""Release of group counts in lots, so that no one person's outcome can be read off two scrapes.
+"""Release of group counts in lots, so that no one person's outcome can be read off two looks at them.
 
 What is seen of a group is held back until it holds at least k observations of at least m speakers; then all of it is
-released together.
+released together. What is held back is a sum for each speaker, not a list: a group that never reaches m speakers takes
+no more room the more they say.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
-from collections.abc import Hashable
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-Key = TypeVar("Key", bound=Hashable)
-Observation = TypeVar("Observation")
+from monitoring.tally import Cell, Tally
 
-
-@dataclass
-class _Lot(Generic[Observation]):
-    observations: list[Observation] = field(default_factory=list)
-    speakers: set[str] = field(default_factory=set)
+NOBODY = ""
+"""The speaker of commands without one; each of them counts as a speaker."""
 
 
-class ReleaseGate(Generic[Key, Observation]):
-    """Holds observations back, a lot a key.
+@dataclass(frozen=True)
+class ReleaseRule:
+    """How much has to be released together."""
 
-    What a process held back when it ended is lost to the counters (the records have it).
-    """
+    commands: int = 10
+    """k"""
+    speakers: int = 3
+    """m"""
 
-    def __init__(self, *, observations: int = 10, speakers: int = 3) -> None:
-        """
-        Args:
-            observations: k.
-            speakers: m.
-        """
-        self._observations = observations
-        self._speakers = speakers
-        self._lots: defaultdict[Key, _Lot[Observation]] = defaultdict(_Lot)
-        self._lock = threading.Lock()
+    def allows(self, *, commands: int, speakers: int) -> bool:
+        """Whether so much may be released."""
+        return commands >= self.commands and speakers >= self.speakers
 
-    def offer(self, key: Key, observation: Observation, *, speaker: str) -> list[Observation]:
-        """Add an observation of a speaker; what may be released now is returned, in order."""
-        with self._lock:
-            lot = self._lots[key]
-            lot.observations.append(observation)
-            lot.speakers.add(speaker)
-            if len(lot.observations) < self._observations or len(lot.speakers) < self._speakers:
-                return []
-            del self._lots[key]
-            return lot.observations
+
+class Lot(NamedTuple):
+    """What is released together. Commands without a speaker are lots of their own: whoever sends them could otherwise
+    release one registered speaker's among them. So are labels, which come whenever somebody gives them."""
+
+    cell: Cell
+    is_of_labels: bool
+    has_speakers: bool
+
+
+class Lots:
+    """What is held back: the sum of each lot's observations, by speaker."""
+
+    def __init__(self, rule: ReleaseRule, held: Mapping[Lot, Mapping[str, Tally]] | None = None) -> None:
+        self._rule = rule
+        self._held = {lot: dict(by_speaker) for lot, by_speaker in (held or {}).items()}
+
+    @property
+    def held(self) -> Mapping[Lot, Mapping[str, Tally]]:
+        return self._held
+
+    def add(self, cell: Cell, seen: Tally, *, speaker: str | None, is_label: bool) -> None:
+        """Hold back one more observation."""
+        lot = Lot(cell, is_label, has_speakers=speaker is not None)
+        self._held.setdefault(lot, {}).setdefault(speaker or NOBODY, Tally()).add(seen)
+
+    def release(self) -> dict[Lot, Tally]:
+        """The lots that hold enough, each as one sum; they are empty from now on."""
+        released = {}
+        for lot, by_speaker in list(self._held.items()):
+            observations = sum(tally.observations for tally in by_speaker.values())
+            speakers = len(by_speaker) if lot.has_speakers else observations
+            if self._rule.allows(commands=observations, speakers=speakers):
+                del self._held[lot]
+                released[lot] = Tally()
+                for tally in by_speaker.values():
+                    released[lot].add(tally)
+        return released

@@ -47,8 +47,7 @@ class Recognizer:
 
     @property
     def short_version(self) -> str:
-        """Enough of the version to tell bundles apart in a metric's label."""
-        return self.version.removeprefix("sha256:")[:12]
+        return short_version(self.version)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -94,6 +93,11 @@ class Recognizer:
     def case(self, clip: Clip, *, clip_id: str, seed: int, deadline: float | None = None) -> Case:
         """A clip for a hearing of one of the defenses; see `decide`."""
         return Case(torch.from_numpy(fit_window(clip.waveform, self.audio.window)), clip_id, seed, deadline)
+
+
+def short_version(version: str) -> str:
+    """Enough of a bundle's version to tell bundles apart in a metric's label."""
+    return version.removeprefix("sha256:")[:12]
 
 
 def window_of(clips: Sequence[Clip], audio: AudioFormat) -> Tensor:

@@ -13,8 +13,10 @@ from gateway.schemas import (
     CandidateBody,
     CertificateBody,
     CommandResponse,
+    DayCounts,
     DefenseBody,
     ErasedResponse,
+    EvidenceBody,
     FairnessResponse,
     GroupState,
     LabelCounts,
@@ -80,8 +82,13 @@ MODEL = ModelResponse(
     valid_for_ms=1500,
 )
 FAIRNESS = FairnessResponse(
+    ledger="5e3a91c4",
     release_commands=10,
     release_speakers=3,
+    alpha=0.05,
+    tolerance=0.02,
+    session_seconds=86_400,
+    alarm_log_wealth=4.094,
     groups=[
         GroupState(
             attribute="accent",
@@ -92,6 +99,11 @@ FAIRNESS = FairnessResponse(
             rejection_rate=0.1,
             labelled=LabelCounts(correct=11, wrong=0, rejected=1),
             rejection_score=0.031,
+            mean_draws=64.0,
+            evidence=EvidenceBody(
+                log_wealth=0.21, sessions=12, speakers=4, side="more", is_alarm=False, speaks_of="these_speakers"
+            ),
+            days=[DayCounts(day=_WHEN.date(), accepted=36, rejected=4)],
         )
     ],
 )

@@ -83,6 +83,8 @@ def migrate(state: Path) -> None:
 
 def _tell(erased: Erased, engine: sa.Engine) -> None:
     console.print(f"erased {erased.decisions} decisions, {erased.answers} stored answers, {erased.clips} clips")
+    if erased.uncounted:
+        console.print(f"{erased.uncounted} decisions were in no group's counts yet, and will be in none")
     if not truncate_log(engine):
         console.print("the write-ahead log is in use and still has them; run this again in a while")
 

@@ -10,13 +10,13 @@ import torch
 from gateway.deciding.batcher import Batcher
 from gateway.deciding.renewal import BankRenewal
 from monitoring.counters import Counters
-from monitoring.live import LiveMonitor
+from monitoring.fairness import Bundle
 from recognizer.hearing import Case
 from recognizer.recognizer import Recognizer
 
 
 class Engine:
-    """A recogniser, the thread that its networks run in, and the counts of its decisions."""
+    """A recogniser, the thread that its networks run in, and the counters of this process."""
 
     def __init__(
         self,
@@ -24,23 +24,14 @@ class Engine:
         counters: Counters,
         *,
         bank_seconds: float = 600.0,
-        release_commands: int = 10,
-        release_speakers: int = 3,
     ) -> None:
         """
         Args:
             bank_seconds: after so long the noise drawn beforehand is replaced.
-            release_commands, release_speakers: see `LiveMonitor`.
         """
         self.recognizer = recognizer
         self.batcher = Batcher(recognizer)
-        self.monitor = LiveMonitor(
-            counters,
-            model=recognizer.short_version,
-            release_commands=release_commands,
-            release_speakers=release_speakers,
-        )
-        self._counters = counters
+        self.counters = counters
         self._renewal = BankRenewal(recognizer.banks, seconds=bank_seconds)
         self._users = 0
         self._condition = Condition()
@@ -58,12 +49,13 @@ class Engine:
 
     def serve(self) -> None:
         """Say that its bundle is served: its series begin, at zero."""
-        self._counters.serve(
-            vocabulary=self.recognizer.vocabulary,
-            defenses=tuple(self.recognizer.defenses),
-            model=self.recognizer.short_version,
-            version=self.recognizer.version,
-        )
+        self.counters.serve(defenses=tuple(self.recognizer.defenses), version=self.recognizer.version)
+
+    @property
+    def bundle(self) -> Bundle:
+        """What is counted of its bundle by group."""
+        recognizer = self.recognizer
+        return Bundle(recognizer.short_version, recognizer.vocabulary, tuple(recognizer.defenses))
 
     def begin(self) -> None:
         """Use it: it stays open until `end`."""
@@ -77,7 +69,7 @@ class Engine:
 
     def retire(self) -> None:
         """Say that its bundle is no longer served, and close it once nobody uses it any more."""
-        self._counters.retire(defenses=tuple(self.recognizer.defenses), version=self.recognizer.version)
+        self.counters.retire(defenses=tuple(self.recognizer.defenses), version=self.recognizer.version)
         with self._condition:
             self._condition.wait_for(lambda: self._users == 0)
         self.close()

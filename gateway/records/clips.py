@@ -48,6 +48,13 @@ class ClipFolder:
             path.unlink(missing_ok=True)
             raise
 
+    def path_of(self, request_id: str) -> Path | None:
+        """The kept clip of a request; None where there is none."""
+        if not _ID.fullmatch(request_id):
+            return None
+        paths = (self.folder / f"{request_id}.{extension}" for extension in _EXTENSIONS)
+        return next((path for path in paths if path.is_file()), None)
+
     def remove(self, request_ids: Iterable[str]) -> int:
         """Delete the clips of some requests; those that have none are passed over.
 

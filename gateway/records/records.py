@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -20,6 +21,10 @@ from gateway.records.tables import DECISIONS
 from gateway.records.writer import MOST_AT_ONCE, Writer
 from gateway.settings import Sync
 from recognizer.decision import Decision, Outcome
+
+if TYPE_CHECKING:
+    from gateway.records.ledger import Ledger
+    from monitoring.live import LiveSettings
 
 
 class Records:
@@ -102,7 +107,7 @@ class Records:
                 changed = connection.execute(
                     DECISIONS.update()
                     .where(wanted, DECISIONS.c.true_command.is_(None))
-                    .values(true_command=true_command, labelled_at=datetime.now(UTC))
+                    .values(true_command=true_command, labelled_at=datetime.now(UTC), is_label_pending=True)
                 ).rowcount
                 row = connection.execute(sa.select(DECISIONS).where(wanted)).one_or_none()
         except (sa.exc.SQLAlchemyError, OSError) as error:
@@ -116,6 +121,15 @@ class Records:
     def register(self) -> TableRegister:
         """The register of speakers beside the decisions; it is closed with the records."""
         return TableRegister(self._engine, self._clips)
+
+    def ledger(self, settings: LiveSettings | None = None, **options: Any) -> Ledger:
+        """The ledger of live fairness beside the decisions, for these settings and options of its own; see there. It
+        is closed with the records.
+        """
+        from gateway.records.ledger import Ledger  # which loads torch, as the command line need not
+        from monitoring.live import LiveSettings
+
+        return Ledger(self._engine, settings or LiveSettings(), **options)
 
     def close(self) -> None:
         """Store what is under way, and let go of the database."""

@@ -28,6 +28,7 @@ def decision_row(entry: Entry, decision: Decision, *, clip_is_kept: bool) -> dic
         "model": entry.model,
         "parts": [_part(part) for part in decision.parts] or None,
         "clip_type": (entry.media_type or "")[:80] if clip_is_kept else None,
+        "is_pending": True,
     }
 
 

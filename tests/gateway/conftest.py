@@ -19,6 +19,8 @@ from gateway.gateway import Gateway
 from gateway.records import Records, migrate
 from gateway.speakers import load_register
 from monitoring.counters import Counters
+from monitoring.live import LiveSettings
+from monitoring.release import ReleaseRule
 from recognizer.audio import read_clip
 from recognizer.bundle import load_bundle
 from recognizer.manifest import load_manifest
@@ -74,9 +76,7 @@ def open_door(recognizer: Recognizer, speakers_csv: Path, tmp_path: Path) -> Ite
     ) -> Door:
         registry = CollectorRegistry()
         counters = Counters(registry)
-        engines = partial(
-            Engine, counters=counters, release_commands=release_commands, release_speakers=release_speakers
-        )
+        engines = partial(Engine, counters=counters)
         url = f"sqlite:///{tmp_path / 'state' / RECORDS_FILE}"
         migrate(url)
         records = Records(url)
@@ -87,6 +87,7 @@ def open_door(recognizer: Recognizer, speakers_csv: Path, tmp_path: Path) -> Ite
             valid_for_ms=1500,
             deadline_ms=deadline_ms,
             max_pending=max_pending,
+            ledger=records.ledger(LiveSettings(ReleaseRule(release_commands, release_speakers)), grace=0.0),
         )
         opened.append(gateway)
         app = create_app()

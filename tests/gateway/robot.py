@@ -139,9 +139,19 @@ class Door:
 
     @property
     def samples(self) -> Samples:
+        """What a scrape shows once the ledger has passed through what is stored."""
+        self.gateway.ledger.run()
         answer = self.ask("GET", "/metrics")
         assert answer.status_code == 200
         return samples_of(answer.text)
+
+    @property
+    def fairness(self) -> dict[str, Any]:
+        """The same of `/v1/fairness`."""
+        self.gateway.ledger.run()
+        answer = self.ask("GET", "/v1/fairness")
+        assert answer.status_code == 200
+        return dict(answer.json())
 
 
 @dataclass(frozen=True)

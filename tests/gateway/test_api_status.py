@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 from robot import Door, Spoken, assert_problem, encoded, tone
 
-from monitoring.counters import Counters
 from recognizer.manifest import load_manifest
 from recognizer.recognizer import Recognizer
 
@@ -33,16 +31,6 @@ def test_the_model_is_described_with_its_defenses_settings(door: Door, recognize
     assert body["groups"] == {attribute: list(groups) for attribute, groups in recognizer.vocabulary.items()}
 
 
-def test_a_bundle_that_begins_to_be_served_at_this_moment_is_no_fault_of_fairness(door: Door) -> None:
-    """Its series begin one after the other, and a scrape may come in between."""
-    registry = door.app.state.registry = CollectorRegistry()
-    Counters(registry).group_commands.labels("accent", "north", "none", "another", "rejected").inc()
-    body = door.ask("GET", "/v1/fairness").json()
-    (group,) = [g for g in body["groups"] if g["model"] == "another"]
-    assert group["outcomes"] == {"accepted": 0, "rejected": 1, "bad_input": 0, "service": 0}
-    assert group["labelled"] == {"correct": 0, "wrong": 0, "rejected": 0}
-
-
 def test_fairness_shows_what_a_scrape_shows_and_nothing_before_it_is_released(
     open_door: Open, spoken: Spoken, tone_manifest: Any
 ) -> None:
@@ -51,7 +39,7 @@ def test_fairness_shows_what_a_scrape_shows_and_nothing_before_it_is_released(
     same = [s for s, a in zip(people["speaker"], people["accent"], strict=True) if a == spoken.groups["accent"]][:3]
 
     def state() -> dict[str, Any]:
-        body = door.ask("GET", "/v1/fairness").json()
+        body = door.fairness
         assert (body["release_commands"], body["release_speakers"]) == (6, 3)
         (found,) = [
             g
@@ -83,7 +71,7 @@ def test_the_score_of_a_defense_is_the_mean_of_its_commands(open_door: Open, spo
     ]
     (found,) = [
         g
-        for g in door.ask("GET", "/v1/fairness").json()["groups"]
+        for g in door.fairness["groups"]
         if (g["attribute"], g["group"]) == ("accent", spoken.groups["accent"]) and g["defense"] == "neural_rejection"
     ]
     assert found["rejection_score"] == pytest.approx(sum(1 - c for c in confidences) / 3)

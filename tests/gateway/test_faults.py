@@ -65,6 +65,8 @@ ENVIRONMENT = {
     "EVENVOICE_BUNDLE_POLL_SECONDS": "0.2",
     "EVENVOICE_RELEASE_COMMANDS": "1",
     "EVENVOICE_RELEASE_SPEAKERS": "1",
+    "EVENVOICE_LEDGER_SECONDS": "0.2",
+    "EVENVOICE_LEDGER_GRACE_SECONDS": "0",
 }
 
 
@@ -108,6 +110,9 @@ def test_a_killed_worker_takes_no_answered_decision_with_it_and_another_comes(se
     assert robots.lost <= 3 * 2
     counted = total(server.samples, "evenvoice_commands_total")
     assert len(answered) - robots.lost <= counted <= len(stored)
+    name = "evenvoice_group_commands_total"
+    samples = server.counted(name, len(stored), attribute="accent")
+    assert total(samples, name, attribute="accent") == len(stored)  # whoever was killed, each is counted once
 
 
 def test_a_bundle_that_is_replaced_under_load_loses_nothing_and_a_bad_one_changes_nothing(
@@ -132,8 +137,9 @@ def test_a_bundle_that_is_replaced_under_load_loses_nothing_and_a_bad_one_change
     assert {row["request_id"]: row["model"] for row in rows_of(server.state)} == robots.accepted()
     for version in (version_of(bundle), version_of(other)):
         short = version.removeprefix("sha256:")[:12]
-        counted = total(server.samples, "evenvoice_group_commands_total", attribute="accent", model=short)
-        assert counted == sum(model == version for model in robots.accepted().values())
+        name, labels = "evenvoice_group_commands_total", {"attribute": "accent", "model": short}
+        answered = sum(model == version for model in robots.accepted().values())
+        assert total(server.counted(name, answered, **labels), name, **labels) == answered
 
 
 def test_a_clock_that_jumps_changes_nothing_but_the_time_that_is_told(

@@ -22,6 +22,7 @@ def test_a_bundle_and_a_state_folder_are_enough() -> None:
     settings = Settings()
     assert (settings.bundle, settings.state, settings.speakers) == (Path("/bundle"), Path("/state"), None)
     assert (settings.release_commands, settings.release_speakers) == (10, 3)  # DESIGN.md: k and m
+    assert (settings.fairness_tolerance, settings.fairness_alpha, settings.session_seconds) == (0.02, 0.05, 86_400)
     assert settings.valid_for_ms == 1500
     assert settings.workers == 1
 
@@ -35,7 +36,8 @@ def test_the_largest_clip_fits_into_the_largest_body() -> None:
     [
         ("workers", "0"), ("workers", "many"), ("deadline_ms", "0"), ("deadline_ms", "-1"), ("deadline_ms", "nan"),
         ("max_pending", "0"), ("valid_for_ms", "0"), ("max_body_bytes", "0"), ("release_commands", "0"),
-        ("release_speakers", "0"),
+        ("release_speakers", "0"), ("ledger_seconds", "0"), ("ledger_seconds", "inf"), ("ledger_grace_seconds", "-1"),
+        ("session_seconds", "0"), ("fairness_tolerance", "1"), ("fairness_tolerance", "nan"), ("fairness_alpha", "0"),
     ],
 )  # fmt: skip
 def test_a_setting_that_means_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""The series that Prometheus gets: all there from the start, from a closed vocabulary."""
+"""What each worker process counts by itself: every series is there from the start."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.counters import CONTENT_TYPE, Counters, exposition
-from recognizer.decision import OUTCOME_OF, Outcome, Reason
+from recognizer.decision import OUTCOME_OF, Reason, abstention
 
-VOCABULARY = {"accent": ("north", "south"), "gender": ("female", "male"), "native": ()}
 DEFENSES = ("none", "smoothing", "opus.neural_rejection.smoothing")
-GROUPS = {
-    ("accent", "north"), ("accent", "south"), ("accent", "other"), ("accent", "undeclared"), ("gender", "female"),
-    ("gender", "male"), ("gender", "other"), ("gender", "undeclared"), ("native", "other"), ("native", "undeclared"),
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -31,7 +26,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
 @pytest.fixture
 def counters(registry: CollectorRegistry) -> Counters:
     counters = Counters(registry)
-    counters.serve(vocabulary=VOCABULARY, defenses=DEFENSES, model="0123456789ab", version="sha256:0123")
+    counters.serve(defenses=DEFENSES, version="sha256:0123")
     return counters
 
 
@@ -56,17 +51,10 @@ def test_every_series_is_there_at_zero_from_the_start(registry: CollectorRegistr
     commands = {(s["outcome"], s["reason"]) for s in series("evenvoice_commands_total", registry)}
     refusals = {("bad_input", "unusable_audio"), ("service", "overloaded"), ("service", "failed")}
     assert commands == {(str(OUTCOME_OF[r]), str(r)) for r in Reason} | refusals
-    for name, last, values in (
-        ("evenvoice_group_commands_total", "outcome", {str(o) for o in Outcome}),
-        ("evenvoice_group_labelled_total", "result", {"correct", "wrong", "rejected"}),
-    ):
-        have = {(s["attribute"], s["group"], s["defense"], s["model"], s[last]) for s in series(name, registry)}
-        assert have == {(*g, d, "0123456789ab", v) for g in GROUPS for d in DEFENSES for v in values}
-    scores = {(s["attribute"], s["group"], s["defense"]) for s in series("evenvoice_rejection_score_count", registry)}
-    of_scores = ("none", "smoothing", "opus.neural_rejection.smoothing/neural_rejection")
-    assert scores == {(*g, d) for g in GROUPS for d in of_scores}
-    draws = {(s["attribute"], s["group"]) for s in series("evenvoice_smoothing_draws_count", registry)}
-    assert draws == GROUPS
+    seconds = {s["defense"] for s in series("evenvoice_decision_seconds_count", registry)}
+    assert seconds == set(DEFENSES)
+    stages = {s["stage"] for s in series("evenvoice_stage_seconds_count", registry)}
+    assert stages == {"read", "decode", "queue", "decide", "record"}
 
 
 @pytest.mark.usefixtures("counters")
@@ -81,10 +69,6 @@ def test_the_names_and_types_are_the_designs(registry: CollectorRegistry, counte
     types = {f.name: f.type for f in text_string_to_metric_families(exposition(registry).decode())}
     expected = {
         "evenvoice_commands": "counter",
-        "evenvoice_group_commands": "counter",
-        "evenvoice_group_labelled": "counter",
-        "evenvoice_rejection_score": "histogram",
-        "evenvoice_smoothing_draws": "histogram",
         "evenvoice_decision_seconds": "histogram",
         "evenvoice_stage_seconds": "histogram",
         "evenvoice_model_info": "gauge",
@@ -98,16 +82,21 @@ def test_every_metric_has_words_of_help(registry: CollectorRegistry, counters: C
     assert all(family.documentation for family in families)
 
 
-def test_a_group_named_as_one_of_the_two_extra_ones_is_there_once(registry: CollectorRegistry) -> None:
-    Counters(registry).serve(vocabulary={"accent": ("other",)}, defenses=("none",), model="m", version="v")
-    groups = [s["group"] for s in series("evenvoice_smoothing_draws_count", registry)]
-    assert sorted(groups) == ["other", "undeclared"]
-
-
-def test_strange_names_of_groups_survive_the_text_format(registry: CollectorRegistry) -> None:
-    strange = 'a "quoted" \\ name\nof two lines, größer'
-    Counters(registry).serve(vocabulary={"accent": (strange,)}, defenses=("none",), model="m", version="v")
-    assert strange in {s["group"] for s in series("evenvoice_smoothing_draws_count", registry)}
+def test_what_a_process_decides_refuses_and_takes_is_counted_at_once(
+    registry: CollectorRegistry, counters: Counters
+) -> None:
+    counters.decided(abstention(Reason.NO_SPEECH, ""))
+    counters.refused("overloaded")
+    counters.times(defense="smoothing", total=0.25, stages={"decode": 0.05, "decide": 0.125})
+    found = scrape(registry)
+    commands = {labels: value for labels, value in found["evenvoice_commands_total"].items() if value}
+    assert commands == {
+        frozenset({("outcome", "bad_input"), ("reason", "no_speech")}): 1,
+        frozenset({("outcome", "service"), ("reason", "overloaded")}): 1,
+    }
+    assert found["evenvoice_decision_seconds_sum"][frozenset({("defense", "smoothing")})] == 0.25
+    assert found["evenvoice_stage_seconds_sum"][frozenset({("stage", "decide")})] == 0.125
+    assert found["evenvoice_stage_seconds_count"][frozenset({("stage", "queue")})] == 0
 
 
 def test_the_content_type_is_the_text_formats() -> None:
@@ -123,7 +112,7 @@ def test_what_a_killed_worker_said_is_forgotten_and_what_it_counted_stays(tmp_pa
         registry = CollectorRegistry()
         if sys.argv[1] == "count":
             counters = Counters(registry)
-            counters.serve(vocabulary={}, defenses=("none",), model="m", version="v")
+            counters.serve(defenses=("none",), version="v")
             counters.commands.labels("service", "overloaded").inc()
         else:
             forget_dead_workers()

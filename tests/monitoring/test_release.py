@@ -2,76 +2,101 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.release import ReleaseGate
+from monitoring.release import NOBODY, Lot, Lots, ReleaseRule
+from monitoring.tally import Cell, Tally
 
-EVENTS = st.lists(st.tuples(st.sampled_from(["north", "south"]), st.integers(0, 5)), max_size=120)  # group, speaker
+Event = tuple[str, str | None, bool]
+"""group, speaker, whether a label"""
+
+EVENTS = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["north", "south"]), st.sampled_from(["a", "b", "c", "d", None]), st.booleans()),
+        max_size=20,
+    ),
+    max_size=15,
+)
+"""Batches of a pass."""
 K, M = st.integers(1, 12), st.integers(1, 5)
+
+
+def cell(group: str) -> Cell:
+    return Cell("m", "none", "accent", group)
+
+
+def one(*, is_label: bool = False) -> Tally:
+    tally = Tally()
+    if is_label:
+        tally.labelled["wrong"] += 1
+    else:
+        tally.outcomes["rejected"] += 1
+    return tally
 
 
 @given(EVENTS, K, M)
 def test_nothing_is_released_of_too_few_and_nothing_is_lost_or_doubled(
-    events: list[tuple[str, int]], k: int, m: int
+    batches: list[list[Event]], k: int, m: int
 ) -> None:
-    gate: ReleaseGate[str, int] = ReleaseGate(observations=k, speakers=m)
-    offered: defaultdict[str, list[int]] = defaultdict(list)
-    released: defaultdict[str, list[int]] = defaultdict(list)
-    for number, (group, speaker) in enumerate(events):
-        offered[group].append(number)
-        lot = gate.offer(group, number, speaker=f"s{speaker}")
-        if lot:
-            assert len(lot) >= k
-            assert len({events[i][1] for i in lot}) >= m
-            assert {events[i][0] for i in lot} == {group}
-        released[group] += lot
-    for group, numbers in offered.items():
-        seen = released[group]
-        assert seen == numbers[: len(seen)]  # in order, each once
-        held = numbers[len(seen) :]
-        assert len(held) < k or len({events[i][1] for i in held}) < m  # and no later than it may be
-
-
-@given(EVENTS, K, M)
-def test_a_group_is_released_as_if_the_other_were_not_there(events: list[tuple[str, int]], k: int, m: int) -> None:
-    together: ReleaseGate[str, int] = ReleaseGate(observations=k, speakers=m)
-    alone: ReleaseGate[str, int] = ReleaseGate(observations=k, speakers=m)
-    for number, (group, speaker) in enumerate(events):
-        lot = together.offer(group, number, speaker=str(speaker))
-        if group == "north":
-            assert lot == alone.offer(group, number, speaker=str(speaker))
+    lots = Lots(ReleaseRule(k, m))
+    waiting: defaultdict[Lot, list[str | None]] = defaultdict(list)
+    for batch in batches:
+        for group, speaker, is_label in batch:
+            lots.add(cell(group), one(is_label=is_label), speaker=speaker, is_label=is_label)
+            waiting[Lot(cell(group), is_label, speaker is not None)].append(speaker)
+        released = lots.release()
+        for lot, said in list(waiting.items()):
+            is_enough = len(said) >= k and (len(set(said)) if lot.has_speakers else len(said)) >= m
+            assert (lot in released) == is_enough
+            if is_enough:
+                assert released[lot].observations == len(waiting.pop(lot))
+        assert released.keys() & waiting.keys() == set()
+    held = {lot: {who: t.observations for who, t in by.items()} for lot, by in lots.held.items()}
+    assert held == {lot: Counter(who or NOBODY for who in said) for lot, said in waiting.items()}
 
 
 def test_the_kth_observation_releases_all_and_the_one_before_none() -> None:
-    gate: ReleaseGate[str, int] = ReleaseGate(observations=10, speakers=3)
-    lots = [gate.offer("north", i, speaker=f"s{i % 3}") for i in range(30)]
-    assert [len(lot) for lot in lots] == ([0] * 9 + [10]) * 3
+    lots, sizes = Lots(ReleaseRule(10, 3)), []
+    for number in range(30):
+        lots.add(cell("north"), one(), speaker=f"s{number % 3}", is_label=False)
+        sizes += [tally.observations for tally in lots.release().values()] or [0]
+    assert sizes == ([0] * 9 + [10]) * 3
 
 
-def test_two_speakers_release_nothing_however_much_they_say() -> None:
-    gate: ReleaseGate[str, int] = ReleaseGate(observations=10, speakers=3)
-    assert not any(gate.offer("north", i, speaker=f"s{i % 2}") for i in range(1000))
-    assert len(gate.offer("north", 1000, speaker="s2")) == 1001
+def test_what_is_held_back_takes_no_more_room_the_more_two_speakers_say() -> None:
+    lots = Lots(ReleaseRule(10, 3))
+    for number in range(1000):
+        lots.add(cell("north"), one(), speaker=f"s{number % 2}", is_label=False)
+        assert lots.release() == {}
+    ((by_speaker),) = lots.held.values()
+    assert {who: tally.observations for who, tally in by_speaker.items()} == {"s0": 500, "s1": 500}
+    lots.add(cell("north"), one(), speaker="s2", is_label=False)
+    assert [tally.outcomes["rejected"] for tally in lots.release().values()] == [1001]
 
 
-def test_the_speakers_of_a_released_lot_are_forgotten() -> None:
-    gate: ReleaseGate[str, int] = ReleaseGate(observations=3, speakers=3)
-    for speaker in "abc":
-        lot = gate.offer("north", 0, speaker=speaker)
-    assert len(lot) == 3
-    assert not any(gate.offer("north", 0, speaker="a") for _ in range(10))
+def test_commands_without_a_speaker_release_no_registered_one() -> None:
+    lots = Lots(ReleaseRule(3, 3))
+    lots.add(cell("undeclared"), one(), speaker="s2", is_label=False)
+    for _ in range(4):
+        lots.add(cell("undeclared"), one(), speaker=None, is_label=False)
+    assert {lot.has_speakers: t.observations for lot, t in lots.release().items()} == {False: 4}
+    assert list(lots.held) == [Lot(cell("undeclared"), is_of_labels=False, has_speakers=True)]
 
 
-@pytest.mark.parametrize("threads", [2, 8])
-def test_threads_lose_and_double_nothing(threads: int) -> None:
-    gate: ReleaseGate[str, int] = ReleaseGate(observations=10, speakers=3)
-    with ThreadPoolExecutor(threads) as pool:
-        lots = list(pool.map(lambda i: gate.offer("north", i, speaker=f"s{i % 7}"), range(2000)))
-    released = [i for lot in lots for i in lot]
-    assert len(released) == len(set(released)) == 2000
-    assert all(len(lot) >= 10 and len({i % 7 for i in lot}) >= 3 for lot in lots if lot)
+def test_a_lot_goes_on_from_what_was_held_before() -> None:
+    first = Lots(ReleaseRule(4, 2))
+    for speaker in "aab":
+        first.add(cell("north"), one(), speaker=speaker, is_label=False)
+    second = Lots(ReleaseRule(4, 2), first.held)
+    assert second.release() == {}
+    second.add(cell("north"), one(), speaker="a", is_label=False)
+    assert [tally.observations for tally in second.release().values()] == [4]
+
+
+@pytest.mark.parametrize(("commands", "speakers", "is_allowed"), [(10, 3, True), (9, 3, False), (10, 2, False)])
+def test_the_rule_asks_for_both(commands: int, speakers: int, is_allowed: bool) -> None:
+    assert ReleaseRule().allows(commands=commands, speakers=speakers) is is_allowed

@@ -60,6 +60,7 @@ def test_no_column_holds_audio(records: Records, database: Database) -> None:
     assert set(row) == {
         "request_id", "received_at", "outcome", "reason", "command", "defense", "confidence", "p_value", "draws",
         "seed", "replay", "speaker", "groups", "model", "true_command", "labelled_at", "parts", "clip_type",
+        "is_pending", "is_label_pending",
     }  # fmt: skip
 
 
