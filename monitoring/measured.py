@@ -4,16 +4,20 @@ between groups as a report shows it."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitoring.parity import SpeakerTable, Verdict, gap
-from recognizer.audio import AudioError, AudioFormat, Clip, read_clip
+from recognizer.audio import AudioError, AudioFormat
 from recognizer.decision import UNKNOWN
 from recognizer.manifest import Manifest, ManifestError
 from recognizer.recognizer import Recognizer
+
+H = TypeVar("H")
 
 _SHOWN = 5  # speakers that an error names
 
@@ -31,6 +35,8 @@ class AuditSettings(Measurement):
     """Keys the smoothing noise and the bootstrap."""
     tolerance: float = Field(default=0.05, ge=0, le=1)
     """The gap that is still acceptable."""
+    tolerances: dict[str, float] = {}
+    """Metric -> its own tolerance."""
     min_speakers: int = Field(default=20, ge=10)
     """A group with fewer is shown and not compared."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
@@ -87,18 +93,21 @@ def check_clips(manifest: Manifest, recognizer: Recognizer) -> None:
             )
 
 
-def hear(rows: pd.DataFrame, audio: AudioFormat) -> tuple[pd.DataFrame, list[Clip], list[Unheard]]:
+def hear(
+    rows: pd.DataFrame, audio: AudioFormat, read: Callable[[Path, AudioFormat], H]
+) -> tuple[pd.DataFrame, list[H], list[Unheard]]:
     """The rows whose clips can be heard, these clips, and why the others can't.
 
     Args:
         rows: with the columns `path` and `clip`, its name.
+        read: `recognizer.audio.read_clip`, or what else raises AudioError where a clip can't be heard.
     """
     is_heard: list[bool] = []
-    clips: list[Clip] = []
+    clips: list[H] = []
     unheard: list[Unheard] = []
     for path, name in zip(rows["path"], rows["clip"], strict=True):
         try:
-            clips.append(read_clip(Path(path), audio))
+            clips.append(read(Path(path), audio))
             is_heard.append(True)
         except AudioError as error:
             unheard.append(Unheard(clip=str(name), why=str(error)))
@@ -106,11 +115,15 @@ def hear(rows: pd.DataFrame, audio: AudioFormat) -> tuple[pd.DataFrame, list[Cli
     return rows[is_heard], clips, unheard
 
 
-def gap_figures(table: SpeakerTable, settings: AuditSettings) -> GapFigures:
-    """See `monitoring.parity.gap`."""
+def gap_figures(table: SpeakerTable, settings: AuditSettings, *, tolerance: float | None = None) -> GapFigures:
+    """See `monitoring.parity.gap`.
+
+    Args:
+        tolerance: by default the settings'.
+    """
     found = gap(
         table,
-        tolerance=settings.tolerance,
+        tolerance=settings.tolerance if tolerance is None else tolerance,
         min_speakers=settings.min_speakers,
         confidence=settings.confidence,
         replicates=settings.replicates,

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from recognizer.lock import locked
 from training.dataset import ClipSet
-from training.lock import locked
 from training.recipe import Recipe
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import click
 
+from gateway.cli.errors import is_ours
 from gateway.cli.lazy import LazyGroup
 
 _COMMANDS = {
@@ -14,9 +15,14 @@ _COMMANDS = {
     "bundle": ("gateway.cli.bundle", "Look at, check, store and fetch bundles."),
     "classify": ("gateway.cli.classify", "Decide on audio files without a server."),
     "corpus": ("gateway.cli.corpus", "Make and describe manifests of labelled clips."),
+    "dashboards": ("gateway.cli.dashboards", "Write the Grafana dashboards, or push them to a Grafana."),
     "demo": ("gateway.cli.demo", "The whole line on synthetic voices: train, audit, serve, ask."),
     "keys": ("gateway.cli.keys", "Make, list and revoke API keys."),
+    "listen": ("gateway.cli.listen", "Speak, and see what a gateway or a bundle decides and why."),
+    "record": ("gateway.cli.record", "Record labelled clips of people who agree to it, for an audit."),
     "records": ("gateway.cli.records", "Export, erase and retain stored decisions."),
+    "rules": ("gateway.cli.rules", "Write the recording and alert rules that Prometheus loads."),
+    "send": ("gateway.cli.send", "Have a gateway decide on audio files."),
     "serve": ("gateway.cli.serve", "Serve a bundle over HTTP."),
     "speakers": ("gateway.cli.speakers", "Fill and look at the register of speakers."),
     "study": ("gateway.cli.study", "The paper's study on a corpus: harden, attack, reject, compare groups."),
@@ -42,16 +48,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
-        if not _is_ours(error):
+        if not is_ours(error):
             raise
         click.echo(f"evenvoice: {error}", err=True)
         sys.exit(1)
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether a package raised it on purpose, with words for the user; a fault keeps its traceback."""
-    packages = ("recognizer", "training", "monitoring", "gateway")
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in packages
 
 
 if __name__ == "__main__":

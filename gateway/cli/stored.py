@@ -44,14 +44,17 @@ def url_of(state: Path) -> str:
 
 
 @contextmanager
-def opened(state: Path) -> Iterator[sa.Engine]:
+def opened(state: Path, url: str | None = None) -> Iterator[sa.Engine]:
     """
+    Args:
+        url: of the records; `url_of(state)` where it is None.
+
     Raises:
         RecordsError: the records can't be opened, or another evenvoice made them.
     """
     from gateway.records.engine import open_engine, parse_url
 
-    engine = open_engine(parse_url(url_of(state)), sync=Sync.FULL, wait=WAIT_SECONDS)
+    engine = open_engine(parse_url(url or url_of(state)), sync=Sync.FULL, wait=WAIT_SECONDS)
     try:
         yield engine
     finally:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from recognizer.audio import Waveform
+from recognizer.audio import AudioFormat, Clip, TooLong, Waveform, admit
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,18 @@ class Utterance:
 
 
 Event: TypeAlias = SpeechStarted | Utterance
+
+
+def clip_of(utterance: Utterance, audio: AudioFormat) -> Clip:
+    """An utterance through the gate that uploaded clips pass.
+
+    Raises:
+        AudioError: as `recognizer.audio.admit`; TooLong also where it was cut.
+    """
+    if utterance.is_cut:  # what came so far may be half a sentence
+        seconds = len(utterance.waveform) / utterance.sample_rate
+        raise TooLong(f"the speech went on for more than {seconds:g} s; say one command, then pause")
+    return admit(utterance.waveform, audio, sample_rate=utterance.sample_rate)
 
 
 class Endpointer:

@@ -19,29 +19,31 @@ from gateway.gateway import Command, Gateway
 from gateway.records import RecordsError
 from gateway.schemas import CommandResponse
 from gateway.speakers import UnknownSpeaker
-from gateway.streaming.endpointing import Event, SpeechStarted, Utterance
+from gateway.streaming.endpointing import Event, SpeechStarted, Utterance, clip_of
 from gateway.streaming.limits import CONTROL_SECONDS, Pace, StreamLimits
 from gateway.streaming.listening import WIDTH, Listener
+from gateway.streaming.messages import (
+    DecisionMessage,
+    ProblemMessage,
+    ServerMessage,
+    Started,
+    Stopped,
+    UtteranceBody,
+)
 from gateway.streaming.protocol import (
     ClientMessage,
     CloseCode,
-    DecisionMessage,
     EndUtterance,
-    ProblemMessage,
-    Ready,
-    ServerMessage,
     Start,
-    Started,
     Stop,
-    Stopped,
     StreamEnded,
-    UtteranceBody,
     check_frame,
     out_of_order,
     parse,
+    ready,
 )
 from gateway.streaming.vad import SpeechDetector
-from recognizer.audio import AudioFormat, Clip, NoSpeech, TooLong, admit
+from recognizer.audio import AudioFormat, Clip, NoSpeech
 from recognizer.recognizer import UnknownDefense
 
 SEND_SECONDS = 5.0  # for one message; a client that does not read for so long is gone
@@ -98,7 +100,7 @@ async def serve_stream(
         await websocket.accept()
         start = await _opening(line, limits)
         await _check_names(start, gateway)
-        await line.send(Ready.of(limits))
+        await line.send(ready(limits))
         stream = _Stream(line, gateway, limits, detector(), threads, start)
         await line.send(await stream.run())
         await line.close(CloseCode.NORMAL)
@@ -291,7 +293,7 @@ class _Stream:
         if isinstance(event, SpeechStarted):
             await self._line.send(Started(at=round(event.at, 4)))
         else:
-            await self._ask(_Question(UtteranceBody.of(event), partial(_clip_of, event), arrived, event))
+            await self._ask(_Question(UtteranceBody.of(event), partial(clip_of, event), arrived, event))
 
     async def _ask_about_nothing(self, arrived: float) -> None:
         """Whoever asks for a decision gets one, heard or not."""
@@ -342,13 +344,6 @@ class _Stream:
 
     async def _in_thread(self, work: Callable[[], list[Event]]) -> list[Event]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _clip_of(utterance: Utterance, audio: AudioFormat) -> Clip:
-    if utterance.is_cut:  # what came so far may be half a sentence
-        seconds = len(utterance.waveform) / utterance.sample_rate
-        raise TooLong(f"the speech went on for more than {seconds:g} s; say one command, then pause")
-    return admit(utterance.waveform, audio, sample_rate=utterance.sample_rate)
 
 
 def _as_it_came(utterance: Utterance | None) -> tuple[bytes | None, str | None]:

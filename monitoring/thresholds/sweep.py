@@ -22,6 +22,7 @@ from monitoring.thresholds.pace import Pace
 from monitoring.thresholds.pareto import pareto_front
 from monitoring.thresholds.report import GapOfSetting, SettingResult, ThresholdReport, UnderAttack
 from monitoring.thresholds.verdicts import Flags, Labels, Verdicts, joined
+from recognizer.audio import read_clip
 from recognizer.bundle import BundleManifest
 from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
@@ -148,7 +149,7 @@ def _measure(
     unheard: list[str] = []
     first: Tensor | None = None
     for start in range(0, len(table), _BATCH):
-        rows, sounds, not_heard = hear(table.iloc[start : start + _BATCH], recognizer.audio)
+        rows, sounds, not_heard = hear(table.iloc[start : start + _BATCH], recognizer.audio, read_clip)
         unheard += [f"{clip.clip}: {clip.why}" for clip in not_heard]
         if sounds:
             waveforms, ids = window_of(sounds, recognizer.audio), rows["clip"].tolist()

@@ -49,9 +49,9 @@ def test_a_command_that_is_none_is_a_usage_error(evenvoice: Evenvoice) -> None:
     assert "No such command" in done.err
 
 
-def refused(done: Run, *words: str) -> None:
-    """One line on standard error, exit code 1."""
-    assert done.code == 1, done
+def refused(done: Run, *words: str, code: int = 1) -> None:
+    """One line on standard error, exit code 1 or, where codes are verdicts, 3."""
+    assert done.code == code, done
     assert done.err.startswith("evenvoice: ")
     assert len(done.err.strip().splitlines()) == 1
     for word in words:
@@ -68,7 +68,8 @@ def test_a_bundle_that_is_not_there_is_one_line(evenvoice: Evenvoice, spoken: Sp
 
 def test_a_manifest_that_is_not_there_is_one_line(evenvoice: Evenvoice, bundle: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere.csv"
-    refused(evenvoice("audit", "run", "--bundle", bundle, "--manifest", nowhere), f"no manifest at {nowhere}")
+    arguments = ("audit", "run", "--bundle", bundle, "--manifest", nowhere)
+    refused(evenvoice(*arguments), f"no manifest at {nowhere}", code=3)
     refused(evenvoice("corpus", "describe", nowhere), f"no manifest at {nowhere}")
     refused(evenvoice("train", nowhere, "--out", tmp_path / "out"), f"no manifest at {nowhere}")
 
@@ -76,8 +77,9 @@ def test_a_manifest_that_is_not_there_is_one_line(evenvoice: Evenvoice, bundle: 
 def test_a_missing_column_is_one_line_that_names_it(evenvoice: Evenvoice, bundle: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "m.csv"
     manifest.write_text("path,label,speaker\na.wav,go,s1\n")
-    for arguments in (("audit", "run", "--bundle", bundle, "--manifest", manifest), ("corpus", "describe", manifest)):
-        refused(evenvoice(*arguments), "no column command", "--columns command=label")
+    audit = ("audit", "run", "--bundle", bundle, "--manifest", manifest)
+    for arguments, code in ((audit, 3), (("corpus", "describe", manifest), 1)):
+        refused(evenvoice(*arguments), "no column command", "--columns command=label", code=code)
     refused(evenvoice("corpus", "describe", manifest, "--columns", "command=word"), "no column 'word'")
 
 
@@ -116,7 +118,7 @@ def test_a_setting_that_means_nothing_is_a_usage_error(
 ) -> None:
     rest = ["--bundle", bundle, "--manifest", tone_manifest] if command == "audit run" else [tone_manifest]
     done = evenvoice(*command.split(), *rest, "--out", tmp_path / "out", option, value)
-    assert done.code == 2
+    assert done.code == (3 if command == "audit run" else 2)  # 2 is a verdict of an audit
     assert option in done.err
     assert not (tmp_path / "out").exists()
 
@@ -290,14 +292,15 @@ def test_bundle_check_loads_it_as_the_gateway_would(evenvoice: Evenvoice, bundle
     refused(evenvoice("bundle", "check", damaged), weights.name, "damaged")
 
 
-def test_audit_run_writes_three_files_that_agree(
+def test_audit_run_writes_files_that_agree(
     evenvoice: Evenvoice, bundle: Path, tone_manifest: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "audit"
-    arguments = ("audit", "run", "--bundle", bundle, "--manifest", tone_manifest, "--min-speakers", "10")
+    arguments = ("audit", "run", "--bundle", bundle, "--manifest", tone_manifest, "--attacked-clips", "0")
     done = evenvoice(*arguments, "--defense", "none", "--defense", "neural_rejection", "--out", out)
-    assert done.code == 0, done.err
-    assert {p.name for p in out.iterdir()} == {"audit.json", "audit.md", "outcomes.parquet"}
+    assert done.code == 2, done.err  # four speakers
+    files = {"audit.html", "audit.json", "audit.md", "outcomes.parquet", "shards", "state.json"}
+    assert {p.name for p in out.iterdir()} == files
     report = AuditReport.model_validate_json((out / "audit.json").read_text())
     outcomes = pd.read_parquet(out / "outcomes.parquet")
     table = pd.read_csv(tone_manifest)
@@ -317,7 +320,7 @@ def test_an_audit_of_a_split_without_clips_is_one_line(
     table["path"] = [str(tone_manifest.parent / p) for p in table["path"]]
     table[table["split"] == "train"].to_csv(tmp_path / "m.csv", index=False)
     done = evenvoice("audit", "run", "--bundle", bundle, "--manifest", tmp_path / "m.csv")
-    refused(done, "no clip is in the split test", "train")
+    refused(done, "no clip is in the split test", "train", code=3)
 
 
 def test_corpus_describe_counts_clips_and_speakers(evenvoice: Evenvoice, tone_manifest: Path) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
+from audit_reports import frame
 from rich.console import Console
 
 from monitoring.audit import (
     AttributeResult,
     AuditReport,
-    AuditSettings,
     DefenseResult,
     Estimate,
     FalseAcceptance,
     GapResult,
     GroupResult,
-    Unheard,
 )
 from monitoring.parity import Verdict
 from monitoring.report import overview, short, to_markdown
@@ -47,6 +45,7 @@ def group(
 def gap(metric: str, value: float, verdict: Verdict, *, compared: bool) -> GapResult:
     return GapResult(
         metric=metric,
+        tolerance=0.05,
         value=value,
         compared=("north", "south") if compared else (),
         value_compared=value if compared else None,
@@ -87,22 +86,12 @@ def report() -> AuditReport:
         gap("accuracy", 0.2, Verdict.INSUFFICIENT, compared=False),
     )
     defended = (gap("auc_fpr", 0.0345, Verdict.EQUIVALENT, compared=True), *plain)
-    return AuditReport(
-        created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        evenvoice_version="0.1.0",
-        bundle_name="tones",
-        bundle_version="sha256:" + "a" * 64,
-        manifest="manifest.csv",
-        fingerprint="sha256:" + "b" * 64,
-        clips=540,
-        speakers=50,
-        settings=AuditSettings(seed=17),
-        defenses=(
-            result(DefenseName.NONE, None, plain, 7),
-            result(DefenseName.SMOOTHING, 0.0421, defended, 0),
-        ),
-        unheard=(Unheard(clip="a/b/c.wav", why="the clip's peak is below -60 dBFS"),),
-    )
+    fields = {
+        **frame(),
+        "speakers": 50,
+        "defenses": (result(DefenseName.NONE, None, plain, 7), result(DefenseName.SMOOTHING, 0.0421, defended, 0)),
+    }
+    return AuditReport(**fields)
 
 
 def tables(page: str) -> list[list[list[str]]]:

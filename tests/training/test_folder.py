@@ -14,6 +14,8 @@ from recognizer.decision import UNKNOWN
 from recognizer.manifest import ManifestError
 from training.corpora.cleaning import Cleaning
 from training.corpora.folder import native_group, own_manifest, read_folder
+from training.corpora.ranges import Ranges
+from training.corpora.splits import Fold
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 800)
@@ -170,6 +172,36 @@ class TestOwnManifest:
         assert Counter(test["gender"]) == {"female": 2, "undeclared": 2}
         assert Counter(people["split"]) == {"train": 11, "validation": 1, "test": 4}
 
+    def test_each_speaker_of_one_manifest_is_held_out_in_one_fold(self, lab: Path, voices: Path) -> None:
+        test = []
+        for number in (1, 2, 3):
+            corpus = own_manifest(
+                [lab, voices],
+                columns={"command": "label"},
+                attributes=("gender",),
+                hold_out_from=[lab],
+                hold_out_only=Fold(number, 3),
+                stratify=("gender",),
+            )
+            table = corpus.manifest.table
+            assert len(table) == 10 * 3 + 6 * 2
+            held = table[table["split"] == "test"]
+            assert set(held.groupby("speaker").size()) == {3}  # all clips of each
+            test += held["speaker"].unique().tolist()
+        assert sorted(test) == [f"lab{i}" for i in range(10)]
+
+    def test_numbers_become_ranges_and_those_outside_are_told(self, lab: Path, voices: Path) -> None:
+        corpus = own_manifest(
+            [lab, voices],
+            columns={"command": "label"},
+            attributes=("strength",),
+            ranges={"strength": Ranges.parse("0-3:4-8")},
+        )
+        group = corpus.manifest.table.drop_duplicates("speaker").set_index("speaker")["strength"]
+        assert group[[f"lab{i}" for i in range(10)]].tolist() == ["0-3"] * 4 + ["4-8"] * 5 + ["undeclared"]
+        assert set(group[[f"voice{i}" for i in range(6)]]) == {"undeclared"}
+        assert corpus.cleanings == (Cleaning("strength", "9", "undeclared", 1),)
+
     def test_given_splits_are_kept(self, tmp_path: Path) -> None:
         rows = [
             {"command": "go", "speaker": f"s{i}", "split": split}
@@ -203,6 +235,8 @@ class TestOwnManifest:
             ({"commands": ("yes", "halt")}, "no clip says halt; the labels are cat, no, yes"),
             ({"hold_out_from": [Path("else.csv")]}, r"else\.csv, which is not among the manifests"),
             ({"renames": {"accent": {"x": "y"}}}, "values of accent are to be renamed"),
+            ({"ranges": {"accent": Ranges.parse("0-1:2-3")}}, "values of accent are to be put into ranges"),
+            ({"hold_out_only": Fold(1, 2)}, "no manifest is named whose speakers are divided"),
             ({"split": "given"}, "has no column split"),
         ],
     )
@@ -269,3 +303,28 @@ def test_four_real_manifests(speech: Path) -> None:
     assert corpus.manifest.commands == tuple(sorted(DIGITS))
     assert (table["command"] == UNKNOWN).any()
     assert Cleaning("gender", "prefer not to say", "undeclared", 1) in corpus.cleanings
+
+
+def test_all_clips_of_a_real_corpus_are_heard_out_of_fold(speech: Path) -> None:
+    """Those that were cut uncertainly, too: which those are depends on the accent."""
+    duke = speech / "duke_digits" / "manifest.csv"
+    with duke.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held: list[tuple[str, str, str]] = []
+    for number in range(1, 6):
+        corpus = own_manifest(
+            [speech / "fsdd" / "manifest.csv", duke],
+            columns={"command": "label", "accent_strength": "accent_strength_0_10"},
+            attributes=("gender", "accent_strength"),
+            ranges={"accent_strength": Ranges.parse("0-3:4-6:7-10")},
+            hold_out_from=[duke],
+            hold_out_only=Fold(number, 5),
+            stratify=("gender",),
+        )
+        test = corpus.manifest.split("test").table
+        held += zip(test["path"].map(lambda p: Path(p).name), test["speaker"], test["accent_strength"], strict=True)
+        assert Counter(test.drop_duplicates("speaker")["gender"])["female"] in (4, 5)
+    assert sorted(clip for clip, *_ in held) == sorted(Path(row["path"]).name for row in rows)
+    for _, speaker, group in held:
+        strength = next(int(row["accent_strength_0_10"]) for row in rows if row["speaker"] == speaker)
+        assert group == ("0-3" if strength < 4 else "4-6" if strength < 7 else "7-10")

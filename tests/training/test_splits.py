@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recognizer.manifest import ManifestError
-from training.corpora.splits import Shares, SplitKind, closed_split, hold_out, open_split, split_clips
+from training.corpora.splits import (
+    Fold,
+    Shares,
+    SplitKind,
+    closed_split,
+    hold_out,
+    hold_out_fold,
+    open_split,
+    split_clips,
+)
 
 SHARE = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -172,3 +181,57 @@ def test_hold_out_can_leave_no_validation() -> None:
 def test_hold_out_says_why_it_is_impossible(speakers: list[str], share: float, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         hold_out(clips(2, 1, 1), speakers, share=share, seed=0)
+
+
+@settings(max_examples=40)
+@given(speakers=st.integers(2, 40), others=st.integers(3, 30), folds=st.integers(2, 8), seed=st.integers(0, 10**6))
+def test_folds_are_a_partition_that_spreads_the_strata(speakers: int, others: int, folds: int, seed: int) -> None:
+    folds = min(folds, speakers)
+    table = clips(speakers + others, 2, 1)
+    own = [f"s{i:03d}" for i in range(speakers)]
+    parts = [
+        speakers_in(
+            table,
+            hold_out_fold(table, own, fold=Fold(number, folds), seed=seed, stratify=["gender", "accent"]),
+            "test",
+        )
+        for number in range(1, folds + 1)
+    ]
+    assert sorted(s for part in parts for s in part) == own  # each of them once, and nobody else
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    gender = table.drop_duplicates("speaker").set_index("speaker")["gender"]
+    for value in ("female", "male"):
+        in_each = [sum(gender[s] == value for s in part) for part in parts]
+        assert max(in_each) - min(in_each) <= 1
+
+
+def test_folds_depend_on_the_seed_and_not_on_the_order_of_rows_or_speakers() -> None:
+    table = clips(30, 2, 2)
+    own = [f"s{i:03d}" for i in range(20)]
+
+    def held(rows: pd.DataFrame, given: list[str], seed: int) -> set[str]:
+        return speakers_in(rows, hold_out_fold(rows, given, fold=Fold(2, 5), seed=seed, stratify=["gender"]), "test")
+
+    first = held(table, own, 1)
+    assert len(first) == 4
+    assert first == held(table.sample(frac=1, random_state=5), own[::-1], 1)
+    assert any(first != held(table, own, seed) for seed in range(2, 6))
+
+
+def test_everybody_outside_the_fold_trains_or_validates() -> None:
+    table = clips(40, 2, 2)
+    splits = hold_out_fold(table, [f"s{i:03d}" for i in range(10)], fold=Fold(1, 5), validation_share=0.2, seed=4)
+    assert [len(speakers_in(table, splits, name)) for name in ("test", "validation", "train")] == [2, 8, 30]
+    assert sum(split == "test" for split in splits) == 2 * 2 * 2  # all their clips
+
+
+@pytest.mark.parametrize(("number", "of"), [(0, 5), (6, 5), (1, 1)])
+def test_a_fold_that_there_is_not_is_refused(number: int, of: int) -> None:
+    with pytest.raises(ManifestError, match=f"{number}/{of}; 1/K to K/K are accepted, with K of 2 or more"):
+        Fold(number, of)
+
+
+def test_more_folds_than_speakers_are_refused() -> None:
+    with pytest.raises(ManifestError, match="2 speakers can't be divided into 3 folds"):
+        hold_out_fold(clips(9, 1, 1), ["s001", "s002"], fold=Fold(1, 3), seed=0)

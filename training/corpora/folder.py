@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,18 @@ from recognizer.groups import ATTRIBUTES, UNDECLARED, clean_value
 from recognizer.manifest import SOUND, Manifest, ManifestError, check_table, load_manifest, merge, read_table
 from training.corpora.cleaning import AGE, NATIVE, NON_NATIVE, Rule, as_declared, clean_table
 from training.corpora.corpus import Corpus
-from training.corpora.splits import PAPER_SHARES, Shares, SplitKind, closed_split, hold_out, open_split, split_clips
+from training.corpora.ranges import Ranges
+from training.corpora.splits import (
+    PAPER_SHARES,
+    Fold,
+    Shares,
+    SplitKind,
+    closed_split,
+    hold_out,
+    hold_out_fold,
+    open_split,
+    split_clips,
+)
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
@@ -77,10 +89,12 @@ def own_manifest(
     others: Literal["unknown", "drop"] = "unknown",
     native_from: str | None = None,
     renames: Mapping[str, Mapping[str, str]] | None = None,
+    ranges: Mapping[str, Ranges] | None = None,
     split: Literal["given", "closed", "open"] = "open",
     shares: Shares = PAPER_SHARES,
     hold_out_from: Sequence[Path] = (),
     hold_out_share: float = 0.5,
+    hold_out_only: Fold | None = None,
     stratify: Sequence[str] = (),
     seed: int = 0,
 ) -> Corpus:
@@ -99,10 +113,13 @@ def own_manifest(
             `non-native` where it is another, `undeclared` where it is empty.
         renames: attribute -> declared value (trimmed, lower-cased) -> group, such as
             `{"accent": {"usa/neutral": "american"}}`; every use is reported as a cleaning.
+        ranges: attribute -> the ranges that its numbers are put into; no number, or one outside them, is `undeclared`
+            and reported.
         split: `given` = the manifests' own column; `open` or `closed` = divided anew.
         shares: of speakers (open) or of clips (closed).
         hold_out_from: those of `paths` whose speakers the test is about: `hold_out_share` of them is the test split,
             and of everybody else `shares.validation` validates and the rest trains. Only with the open split.
+        hold_out_only: in place of a share, the fold of them that is the test split.
         stratify: attributes to spread evenly over an open split, the first before all others; the manifests
             themselves are spread first.
         seed: of the split.
@@ -114,6 +131,8 @@ def own_manifest(
         raise ManifestError("no manifest was given; give one or more CSV or Parquet files")
     if hold_out_from and split != "open":
         raise ManifestError(f"speakers can be held out of an open split only; this one is {split}")
+    if hold_out_only is not None and not hold_out_from:
+        raise ManifestError("a fold is to be held out, and no manifest is named whose speakers are divided into folds")
     not_given = [str(p) for p in hold_out_from if p not in paths]
     if not_given:
         raise ManifestError(f"speakers are to be held out of {', '.join(not_given)}, which is not among the manifests")
@@ -129,13 +148,18 @@ def own_manifest(
     if commands is not None:
         table, note = _keep_commands(table, commands, others)
         notes += note
-    table, cleanings = clean_table(table, _rules(attributes, renames or {}, has_language=native_from is not None))
+    rules = _rules(attributes, renames or {}, ranges or {}, has_language=native_from is not None)
+    table, cleanings = clean_table(table, rules)
     if hold_out_from:
         is_source = table[_SOURCE].isin([str(p) for p in hold_out_from])
-        table["split"] = hold_out(
+        hold = (
+            partial(hold_out, share=hold_out_share)
+            if hold_out_only is None
+            else partial(hold_out_fold, fold=hold_out_only)
+        )
+        table["split"] = hold(
             table,
             set(table.loc[is_source, "speaker"]),
-            share=hold_out_share,
             validation_share=shares.validation,
             seed=seed,
             stratify=[_SOURCE, *stratify],
@@ -210,15 +234,19 @@ def _keep_commands(
 
 
 def _rules(
-    attributes: Sequence[str], renames: Mapping[str, Mapping[str, str]], *, has_language: bool
+    attributes: Sequence[str],
+    renames: Mapping[str, Mapping[str, str]],
+    ranges: Mapping[str, Ranges],
+    *,
+    has_language: bool,
 ) -> dict[str, Rule]:
-    stray = [a for a in renames if a not in attributes]
-    if stray:
-        raise ManifestError(
-            f"values of {', '.join(stray)} are to be renamed, but the attributes are {', '.join(attributes)}"
-        )
-    rules = {a: Rule(coding=as_declared) for a in attributes}
-    if "age" in rules:
+    for named, what in ((renames, "renamed"), (ranges, "put into ranges")):
+        if stray := [a for a in named if a not in attributes]:
+            raise ManifestError(
+                f"values of {', '.join(stray)} are to be {what}, but the attributes are {', '.join(attributes)}"
+            )
+    rules = {a: Rule(coding=ranges[a].group if a in ranges else as_declared) for a in attributes}
+    if "age" in rules and "age" not in ranges:
         rules["age"] = AGE
     if has_language:
         rules["native"] = Rule(coding=native_group)

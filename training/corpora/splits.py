@@ -157,16 +157,91 @@ def hold_out(
     """
     if not 0 < share <= 1:
         raise ManifestError(f"the share of speakers to hold out is {share}; more than 0 and at most 1 is accepted")
+    candidates = _candidates(table, speakers, stratify, seed)
+    rng = _generator(seed, "hold out draw")
+    test = _spread(candidates, max(1, round(share * len(candidates))), rng)
+    return _train_on_the_rest(table, test, validation_share=validation_share, seed=seed, stratify=stratify)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of the parts that speakers are divided into, each of which is held out once.
+
+    Raises:
+        ManifestError: fewer than two parts, or a number that none of them has.
+    """
+
+    number: int
+    """1 ... of"""
+    of: int
+
+    def __post_init__(self) -> None:
+        if self.of < 2 or not 1 <= self.number <= self.of:
+            raise ManifestError(
+                f"the fold to hold out is {self.number}/{self.of}; 1/K to K/K are accepted, with K of 2 or more"
+            )
+
+
+def hold_out_fold(
+    table: pd.DataFrame,
+    speakers: Collection[str],
+    *,
+    fold: Fold,
+    validation_share: float = 0.1,
+    seed: int,
+    stratify: Sequence[str] = (),
+) -> list[str]:
+    """One fold of the given speakers is the test split; everybody else trains or validates.
+
+    Over the folds with one seed each of these speakers is in test exactly once. Folds have equally many speakers of
+    each stratum, within one.
+
+    Args:
+        table: one row a clip, with the column `speaker`.
+        speakers: those whom the test is about.
+        validation_share: of the speakers that are left, how many validate, in [0, 1); at least one where it is not 0.
+        stratify: columns whose values are spread evenly over the folds and splits, the first before all others.
+
+    Returns:
+        The split of each row.
+
+    Raises:
+        ManifestError: a share out of range, none of the speakers in the table, fewer of them than folds, or nobody
+            left to train on.
+    """
+    candidates = _candidates(table, speakers, stratify, seed)
+    if len(candidates) < fold.of:
+        raise ManifestError(
+            f"{len(candidates)} speakers can't be divided into {fold.of} folds; at most one fold a speaker is accepted"
+        )
+    # every fold.of-th of a stratum's neighbours: like dealing cards, with strata side by side in the pack
+    test = set(candidates[fold.number - 1 :: fold.of])
+    return _train_on_the_rest(table, test, validation_share=validation_share, seed=seed, stratify=stratify)
+
+
+def _candidates(table: pd.DataFrame, speakers: Collection[str], stratify: Sequence[str], seed: int) -> list[str]:
+    """Those of the speakers who are there, by stratum.
+
+    Raises:
+        ManifestError: none is.
+    """
+    given = table[table["speaker"].isin(list(speakers))]
+    if given.empty:
+        raise ManifestError("none of the speakers to hold out is in the corpus")
+    return _strata(given, stratify, _generator(seed, "hold out"))
+
+
+def _train_on_the_rest(
+    table: pd.DataFrame, test: Collection[str], *, validation_share: float, seed: int, stratify: Sequence[str]
+) -> list[str]:
+    """
+    Raises:
+        ManifestError: a share out of range, or nobody is left.
+    """
     if not 0 <= validation_share < 1:
         raise ManifestError(
             f"the share of validation speakers is {validation_share}; 0 or more and below 1 is accepted"
         )
-    given = table[table["speaker"].isin(list(speakers))]
-    if given.empty:
-        raise ManifestError("none of the speakers to hold out is in the corpus")
-    candidates = _strata(given, stratify, _generator(seed, "hold out"))
-    rng = _generator(seed, "hold out draw")
-    test = _spread(candidates, max(1, round(share * len(candidates))), rng)
     is_test = table["speaker"].isin(list(test))
     if is_test.all():
         raise ManifestError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from recognizer.lock import locked
 from recognizer.network import M5, Architecture
+from recognizer.whole_file import UNFINISHED, write_whole
 from training.corpora.splits import SplitKind
-from training.lock import locked
-
-_UNFINISHED = ".unfinished"
 
 
 class StudyError(RuntimeError):
@@ -104,7 +102,7 @@ class StudyFolder:
 
     def tidy(self) -> None:
         """Take away what runs that were killed had begun to write."""
-        for left in self.path.rglob(f"*{_UNFINISHED}"):
+        for left in self.path.rglob(f"*{UNFINISHED}"):
             left.unlink()
 
     @contextmanager
@@ -120,7 +118,7 @@ class StudyFolder:
 
 def is_left_of(path: Path, files: Collection[Path]) -> bool:
     """Whether a killed run had begun to write one of the files there."""
-    begun = path.name.endswith(_UNFINISHED)
+    begun = path.name.endswith(UNFINISHED)
     return begun and any(path.parent == file.parent and path.name.startswith(f"{file.name}.") for file in files)
 
 
@@ -130,20 +128,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StudyError: it can't be written, for instance because the disk is full; the old one stays.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StudyError(
-            f"{path} can't be written: {error.strerror or error}. What is finished stays; "
-            "mend that and give the same command again to go on"
-        ) from error
+    write_whole(path, data, error=StudyError)
 
 
 def write_record(path: Path, record: BaseModel) -> None:

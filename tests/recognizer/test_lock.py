@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.lock import LOCK, locked
+from recognizer.lock import LOCK, locked
 
 
 class Refused(Exception):
