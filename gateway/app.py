@@ -60,9 +60,9 @@ def bare_app() -> FastAPI:
 
 def add_api(app: FastAPI) -> None:
     """Give the application what it answers."""
-    from gateway.api import commands, speakers, status, stream  # which load torch
+    from gateway.api import commands, pages, speakers, status, stream  # which load torch
 
-    for part in (commands, speakers, status, stream):
+    for part in (commands, pages, speakers, status, stream):
         app.include_router(part.router)
 
 

@@ -114,6 +114,12 @@ class NotAuthenticated(Problem):
     challenge = 'Bearer realm="evenvoice"'
 
 
+class PasswordNeeded(NotAuthenticated):
+    """The same, of a page: a browser asks its user."""
+
+    challenge = 'Basic realm="evenvoice", charset="UTF-8"'
+
+
 class NotAllowed(Problem):
     status = 403
     title = "The API key does not allow this"

@@ -42,6 +42,8 @@ class Route:
     roles: frozenset[Role] = frozenset()
     is_open: bool = False
     """Whether it needs no key."""
+    is_page: bool = False
+    """Whether a browser opens it: the key may then come as the password that a browser asks its user for."""
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -59,6 +61,8 @@ ROUTES = (
     Route(WEBSOCKET, "/v1/stream", frozenset({Role.ROBOT})),
     Route("GET", "/v1/model", frozenset({Role.ROBOT, Role.METRICS})),
     Route("GET", "/v1/fairness", frozenset({Role.METRICS})),
+    Route("GET", "/fairness", frozenset({Role.METRICS}), is_page=True),
+    Route("GET", "/console/panels", frozenset({Role.METRICS})),
     Route("GET", "/metrics", frozenset({Role.METRICS})),
     *(Route(method, "/v1/speakers") for method in ("GET", "POST")),
     *(Route(method, "/v1/speakers/{speaker}") for method in ("GET", "PUT", "DELETE")),
@@ -69,6 +73,9 @@ ROUTES = (
     *_open("/docs"),
     *_open("/openapi.json"),
     *_open("/static_content/{file}"),
+    # So does the console by itself: it sends its user's key with whatever it asks for.
+    *_open("/console"),
+    *_open("/console/static/{file}"),
 )
 _OF_TEMPLATE = {template: [r for r in ROUTES if r.template == template] for template in {r.template for r in ROUTES}}
 _WITH_NAMES = [routes for template, routes in _OF_TEMPLATE.items() if "{" in template]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import math
 from ipaddress import IPv4Address, IPv6Address
@@ -14,7 +16,7 @@ from gateway.access.keys import Keyring
 from gateway.access.rates import Rates
 from gateway.access.routes import Role, route_of
 from gateway.middleware.log import noted
-from gateway.problems import NotAllowed, NotAuthenticated, Problem, TooManyRequests
+from gateway.problems import NotAllowed, NotAuthenticated, PasswordNeeded, Problem, TooManyRequests
 
 REFUSALS_PER_MINUTE = 30
 """Requests without a right key that an address gets 401 for; further ones get 429."""
@@ -26,7 +28,7 @@ KEY_PROTOCOL = "evenvoice.key."
 """A browser can't set headers on a WebSocket: it offers the two subprotocols `evenvoice.v1` and `evenvoice.key.<key>`.
 The first is chosen; the second is taken off before the application sees it, and is never sent back."""
 
-_BEARER = "bearer "
+_BEARER, _BASIC = "bearer ", "basic "
 _POLICY_VIOLATION = 1008
 """RFC 6455, 7.4.1"""
 
@@ -75,6 +77,8 @@ class Access:
         key = None if shown is None else self.keyring.find(shown)
         if key is None:
             _take(self._address_rates, _network_of(scope), REFUSALS_PER_MINUTE, "this address asks without a right key")
+            if route.is_page:
+                raise PasswordNeeded("give a key that the gateway knows as the password; any user name will do")
             raise NotAuthenticated("send a key that the gateway knows: Authorization: Bearer ev_...")
         noted(scope).key = key.id
         _take(self._key_rates, key.id, key.per_minute or self.per_minute, "this key asks")
@@ -108,6 +112,8 @@ def _shown_key(scope: Scope, send: Send) -> tuple[str | None, Send]:
     headers = Headers(scope=scope)
     header = headers.get("authorization", "")
     shown = header[len(_BEARER) :].strip() if header.lower().startswith(_BEARER) else None
+    if shown is None and route_of(scope).is_page:  # nowhere else: a browser adds a password to what other sites ask for
+        shown = _password(header)
     offered = scope.get("subprotocols", [])
     keys = [p.removeprefix(KEY_PROTOCOL) for p in offered if p.startswith(KEY_PROTOCOL)]
     if not keys:
@@ -122,6 +128,17 @@ def _shown_key(scope: Scope, send: Send) -> tuple[str | None, Send]:
         await send(message)
 
     return shown or keys[0], choosing
+
+
+def _password(header: str) -> str | None:
+    """Of HTTP Basic (RFC 7617); None where the header holds none."""
+    if not header.lower().startswith(_BASIC):
+        return None
+    try:
+        user_and_password = base64.b64decode(header[len(_BASIC) :].strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return user_and_password.partition(":")[2] or None
 
 
 def _is_from_this_machine(scope: Scope) -> bool:

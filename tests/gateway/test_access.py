@@ -28,6 +28,7 @@ ALLOWED = {
     ("GET", "/v1/model"): ANYBODY,
     ("GET", "/metrics"): METRICS,
     ("GET", "/v1/fairness"): METRICS,
+    ("GET", "/fairness"): METRICS,
     ("GET", "/v1/speakers"): {"operator"},
     ("POST", "/v1/speakers"): {"operator"},
     ("DELETE", "/v1/speakers/s-17"): {"operator"},

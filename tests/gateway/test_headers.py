@@ -39,6 +39,15 @@ def test_the_documentation_loads_from_the_server_only_and_is_in_no_frame() -> No
     assert sources == {"'none'", "'self'", "'unsafe-inline'", "data:"}  # no host, no scheme that reaches outside
 
 
+def test_the_fairness_page_may_use_one_style_and_no_script() -> None:
+    policy = policy_of(ask(SecurityHeaders(Response("x")), "GET", "/fairness"))
+    sources = {name: found for name, found in policy.items() if name.endswith("-src")}
+    (style,) = sources.pop("style-src")
+    assert style.startswith("'sha256-")
+    assert sources == {"default-src": ["'none'"], "img-src": ["data:"]}
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == ["'none'"]
+
+
 def test_what_the_application_says_of_these_is_replaced_and_the_rest_is_kept() -> None:
     inner = Response("x", headers={"Cache-Control": "public", "Allow": "GET", "Retry-After": "3"})
     answer = ask(SecurityHeaders(inner), "GET", "/v1/model")
