@@ -20,8 +20,8 @@ OWN_PAGE = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 OWN_SCRIPTS = (
-    # Its scripts and styles are files of the gateway. The panels, in which names stand that others chose, become part of
-    # the page in one place only, which the browser knows by the name that follows trusted-types.
+    # Its scripts and styles are files of the gateway. The panels, in which names stand that others chose, become part
+    # of the page in one place only, which the browser knows by the name that follows trusted-types.
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "require-trusted-types-for 'script'; trusted-types panels; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
