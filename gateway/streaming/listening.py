@@ -54,21 +54,20 @@ class Listener:
     def feed(self, data: bytes) -> list[Event]:
         """What these bytes begin or end; they may break off within a sample."""
         waveform = self._samples(data)
-        events: list[Event] = []
+        # resampled as they come, not by blocks: the resampler is behind, and would be a block more
+        self._heard_at_16k = np.concatenate((self._heard_at_16k, self._resampled(waveform, is_last=False)))
         self._waiting = np.concatenate((self._waiting, waveform))
         while len(self._waiting) >= (size := self._block_size()):
             block, self._waiting = self._waiting[:size], self._waiting[size:]
             self._blocks.append(block)
             self._taken += 1
-            self._heard_at_16k = np.concatenate((self._heard_at_16k, self._resampled(block, is_last=False)))
-            events += self._detect()
-        return events
+        return self._detect()
 
     def finish(self) -> list[Event]:
         """End what is under way, up to the last whole sample that came; more may follow."""
         if len(self._waiting):
             self._blocks.append(self._waiting)
-        tail = self._resampled(self._waiting, is_last=True)
+        tail = self._resampled(self._waiting[:0], is_last=True)
         heard = np.concatenate((self._heard_at_16k, tail))[: len(self._blocks) * BLOCK]
         self._heard_at_16k = np.pad(heard, (0, len(self._blocks) * BLOCK - len(heard)))
         events = self._detect() + self._endpointer.finish()
@@ -100,10 +99,11 @@ class Listener:
         rate = self._endpointer.sample_rate
         return (self._taken + 1) * BLOCK * rate // RATE - self._taken * BLOCK * rate // RATE
 
-    def _resampled(self, block: Waveform, *, is_last: bool) -> Waveform:
+    def _resampled(self, waveform: Waveform, *, is_last: bool) -> Waveform:
+        """The same samples in all, whatever pieces they come in."""
         if self._resampler is None:
-            return block
-        resampled: Waveform = self._resampler.resample_chunk(block, last=is_last)
+            return waveform
+        resampled: Waveform = self._resampler.resample_chunk(waveform, last=is_last)
         return resampled
 
     def _detect(self) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The messages of `/v1/stream`: closed vocabularies, and what each breach of them ends in."""
+"""What a client may say in `/v1/stream`: closed vocabularies, and what each breach of them ends in."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway import problems
-from gateway.schemas import CommandResponse
-from gateway.streaming.endpointing import Utterance
 from gateway.streaming.limits import MAX_FRAME_BYTES, MAX_TEXT_BYTES, SPEED, StreamLimits
+from gateway.streaming.messages import Ready
 from recognizer.audio import MAX_CHANNELS, MAX_RATE, MIN_RATE
 
 
@@ -109,87 +108,13 @@ def _too_big(what: str, size: int, limit: int) -> StreamEnded:
     return StreamEnded(problems.BodyTooLarge(detail), CloseCode.TOO_BIG)
 
 
-class _FromServer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Ready(_FromServer):
-    """Audio may come."""
-
-    type: Literal["ready"] = "ready"
-    max_frame_bytes: int = MAX_FRAME_BYTES
-    max_speed: float = Field(default=SPEED, description="times real time; what comes faster waits")
-    idle_seconds: float
-    stream_seconds: float
-    min_silence_ms: int = Field(description="a pause that ends an utterance")
-    max_utterance_ms: int
-
-    @classmethod
-    def of(cls, limits: StreamLimits) -> Ready:
-        return cls(
-            idle_seconds=limits.idle_seconds,
-            stream_seconds=limits.stream_seconds,
-            min_silence_ms=limits.endpointing.min_silence_ms,
-            max_utterance_ms=limits.endpointing.max_utterance_ms,
-        )
-
-
-class Started(_FromServer):
-    """Speech is heard; a decision or a problem will follow."""
-
-    type: Literal["speech_started"] = "speech_started"
-    at: float = Field(description="seconds of the stream")
-
-
-class UtteranceBody(_FromServer):
-    """Where the speech was, seconds of the stream."""
-
-    start: float
-    end: float
-    endpoint_ms: float = Field(description="what was waited after its end to know that it is over")
-
-    @classmethod
-    def of(cls, utterance: Utterance) -> UtteranceBody:
-        return cls(
-            start=round(utterance.start, 4), end=round(utterance.end, 4), endpoint_ms=round(utterance.endpoint_ms, 1)
-        )
-
-
-class DecisionMessage(CommandResponse):
-    """The answer to one utterance."""
-
-    type: Literal["decision"] = "decision"
-    utterance: UtteranceBody
-
-    @classmethod
-    def to(cls, utterance: UtteranceBody, response: CommandResponse) -> DecisionMessage:
-        return cls.model_validate({**response.model_dump(), "utterance": utterance})
-
-
-class ProblemMessage(_FromServer):
-    """RFC 9457's members but `type`, which here names the message."""
-
-    type: Literal["problem"] = "problem"
-    title: str
-    status: int
-    detail: str
-    decision: Literal["abstain"] = "abstain"
-    safe_action: Literal["hold"] = "hold"
-    utterance: UtteranceBody | None = Field(default=None, description="null where the stream ends")
-
-    @classmethod
-    def of(cls, problem: problems.Problem, utterance: UtteranceBody | None = None) -> ProblemMessage:
-        return cls(title=problem.title, status=problem.status, detail=problem.detail, utterance=utterance)
-
-
-class Stopped(_FromServer):
-    """The last message of a stream that was stopped."""
-
-    type: Literal["stopped"] = "stopped"
-    seconds: float = Field(description="of audio")
-    utterances: int
-    decisions: int
-    problems: int
-
-
-ServerMessage: TypeAlias = Ready | Started | DecisionMessage | ProblemMessage | Stopped
+def ready(limits: StreamLimits) -> Ready:
+    """The first message of ours: what a stream may ask."""
+    return Ready(
+        max_frame_bytes=MAX_FRAME_BYTES,
+        max_speed=SPEED,
+        idle_seconds=limits.idle_seconds,
+        stream_seconds=limits.stream_seconds,
+        min_silence_ms=limits.endpointing.min_silence_ms,
+        max_utterance_ms=limits.endpointing.max_utterance_ms,
+    )

@@ -12,18 +12,8 @@ from hypothesis import strategies as st
 from gateway import problems
 from gateway.schemas import CommandResponse, ModelBody
 from gateway.streaming.limits import BURST_SECONDS, SPEED, Pace
-from gateway.streaming.protocol import (
-    CloseCode,
-    DecisionMessage,
-    EndUtterance,
-    ProblemMessage,
-    Start,
-    Stop,
-    StreamEnded,
-    UtteranceBody,
-    check_frame,
-    parse,
-)
+from gateway.streaming.messages import DecisionMessage, ProblemMessage, UtteranceBody
+from gateway.streaming.protocol import CloseCode, EndUtterance, Start, Stop, StreamEnded, check_frame, parse
 from recognizer.decision import Reason, abstention
 
 START = {"type": "start", "rate": 16_000, "width": 2, "channels": 1}
