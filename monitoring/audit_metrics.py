@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from monitoring.audit import AuditReport, DefenseResult, Estimate, GapResult
+from monitoring.audit import ERROR, AuditReport, DefenseResult, Estimate, GapResult
 
 JOB = "evenvoice_audit"
 """Of what is pushed; the other half of the grouping key is `corpus`."""
@@ -20,8 +20,6 @@ JOB = "evenvoice_audit"
 SUCCESS = "evenvoice_audit_last_success_timestamp_seconds"
 DURATION = "evenvoice_audit_duration_seconds"
 EXIT_CODE = "evenvoice_audit_exit_code"
-FAILED = 3
-"""The exit code of an audit that could not be made."""
 
 _FIGURES = {
     "auc_fpr": "False rejections over all thresholds (eq. 2): a group's mean over its clips of commands.",
@@ -77,7 +75,7 @@ class FailureCollector(Collector):
         self._seconds = seconds
 
     def collect(self) -> Iterator[Metric]:
-        yield from _of_run(self._corpus, FAILED, self._seconds)
+        yield from _of_run(self._corpus, ERROR, self._seconds)
 
 
 def part_name(defense: str, part: str | None) -> str:

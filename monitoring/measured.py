@@ -66,7 +66,8 @@ class GapFigures(Measurement):
     highest: str | None
     lowest: str | None
     minimum_detectable_gap: float | None
-    """The true gap between `highest` and `lowest` that such samples tell from 0 in 80 % of audits."""
+    """The true gap between `highest` and `lowest` that a test of these two alone tells from 0 with 80 % power; a
+    `disparity` takes a larger one."""
 
 
 def check_clips(manifest: Manifest, recognizer: Recognizer) -> None:

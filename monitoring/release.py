@@ -53,8 +53,11 @@ class Lots:
 
     def add(self, cell: Cell, seen: Tally, *, speaker: str | None, is_label: bool) -> None:
         """Hold back one more observation."""
-        lot = Lot(cell, is_label, has_speakers=speaker is not None)
-        self._held.setdefault(lot, {}).setdefault(speaker or NOBODY, Tally()).add(seen)
+        by_speaker = self._held.setdefault(Lot(cell, is_label, has_speakers=speaker is not None), {})
+        who = speaker or NOBODY
+        if who not in by_speaker:
+            by_speaker[who] = Tally()
+        by_speaker[who].add(seen)
 
     def release(self) -> dict[Lot, Tally]:
         """The lots that hold enough, each as one sum; they are empty from now on."""

@@ -11,6 +11,7 @@ from recognizer.decision import Outcome
 
 LabelResult = Literal["correct", "wrong", "rejected"]
 LABEL_RESULTS: tuple[LabelResult, ...] = get_args(LabelResult)
+OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 SCORE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 DRAWS_BUCKETS = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
@@ -53,6 +54,8 @@ class Distribution:
         self.sum += value
 
     def add(self, other: Distribution) -> None:
+        if not any(other.counts):  # most of what is added: no labels, no draws
+            return
         self.counts = [here + there for here, there in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
 
@@ -61,7 +64,7 @@ class Distribution:
 class Tally:
     """Sums over commands, or over labels of commands."""
 
-    outcomes: dict[str, int] = field(default_factory=lambda: {o.value: 0 for o in Outcome})
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     labelled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABEL_RESULTS, 0))
     scores: Distribution = field(default_factory=lambda: Distribution(SCORE_BUCKETS))
     """Rejection scores, see `monitoring.scores.live_score`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from click.core import ParameterSource
 
 from gateway.cli.options import FILE, FOLDER, Number, names, pairs
 from gateway.cli.progress import bars, console
@@ -17,8 +18,10 @@ from training.corpora.audiomnist import DIGITS, read_audiomnist
 from training.corpora.common_voice import read_common_voice
 from training.corpora.corpus import Corpus, describe, write
 from training.corpora.folder import own_manifest, read_folder
+from training.corpora.ranges import Ranges
 from training.corpora.rendering import render, render_report
 from training.corpora.sounds import Shares, add_sounds
+from training.corpora.splits import Fold
 from training.corpora.synthetic import synthesize
 
 _out = click.option("--out", type=FILE, required=True, help="Manifest to write: .csv or .parquet.")
@@ -33,6 +36,15 @@ def _split(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         show_default=True,
         help="closed: 7:1:2 within each speaker and command; open: speakers disjoint.",
     )
+
+
+def _fold(_: click.Context, parameter: click.Parameter, value: str | None) -> Fold | None:
+    if value is None:
+        return None
+    number, slash, of = value.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal()):
+        raise click.BadParameter(f"{value!r} is not I/K, such as 1/5", param=parameter)
+    return Fold(int(number), int(of))
 
 
 @click.group("corpus")
@@ -80,9 +92,21 @@ def folder(root: Path, out: Path, split: Literal["closed", "open"], seed: int) -
 @click.option("--commands", multiple=True, callback=names, help="Labels that are commands, or `digits`. [default: all]")
 @click.option("--others", type=click.Choice(["unknown", "drop"]), default="unknown", show_default=True)
 @click.option("--native-from", help="Column with the first language: native = English.")
+@click.option(
+    "--ranges",
+    multiple=True,
+    callback=pairs,
+    help="Groups of an attribute that is a number: ATTRIBUTE=0-3:4-6:7-10. [default: each number is one]",
+)
 @click.option("--split", type=click.Choice(["given", "closed", "open"]), default="open", show_default=True)
 @click.option("--hold-out", "held", type=FILE, multiple=True, help="Manifest whose speakers the test split is about.")
 @click.option("--hold-out-share", type=Number(0, 1), default=0.5, show_default=True)
+@click.option(
+    "--hold-out-fold",
+    callback=_fold,
+    metavar="I/K",
+    help="In place of a share: the I-th of the K parts that these speakers are divided into.",
+)
 @click.option("--stratify", multiple=True, callback=names, help="Attributes to spread evenly over an open split.")
 @click.option(
     "--sounds",
@@ -107,9 +131,11 @@ def own(
     commands: tuple[str, ...] | None,
     others: Literal["unknown", "drop"],
     native_from: str | None,
+    ranges: dict[str, str],
     split: Literal["given", "closed", "open"],
     held: tuple[Path, ...],
     hold_out_share: float,
+    hold_out_fold: Fold | None,
     stratify: tuple[str, ...] | None,
     sounds: float,
     pseudo_words: float,
@@ -119,6 +145,9 @@ def own(
 
     Sounds are written as FLAC into the folder `sounds` beside the manifest.
     """
+    source = click.get_current_context().get_parameter_source("hold_out_share")
+    if hold_out_fold is not None and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--hold-out-share beside --hold-out-fold: one of them is accepted")
     corpus = own_manifest(
         manifests,
         columns=columns,
@@ -126,9 +155,11 @@ def own(
         commands=DIGITS if commands == ("digits",) else commands,
         others=others,
         native_from=native_from,
+        ranges={attribute: Ranges.parse(text) for attribute, text in ranges.items()},
         split=split,
         hold_out_from=held,
         hold_out_share=hold_out_share,
+        hold_out_only=hold_out_fold,
         stratify=stratify or (),
         seed=seed,
     )

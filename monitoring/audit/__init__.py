@@ -8,7 +8,7 @@ part's own, of all clips: load the bundle in exact mode, which asks every part.
 from monitoring.audit.errors import AuditError
 from monitoring.audit.folder import AuditFolder
 from monitoring.audit.judgement import ERROR
-from monitoring.audit.outcomes import Cut, decide_all
+from monitoring.audit.outcomes import Cut, Listened, Recording, decide_all
 from monitoring.audit.policy import Gate, Policy, PolicyError, load_policy
 from monitoring.audit.pooling import FinishedAudit, Pooled, pool_audits
 from monitoring.audit.result import (
@@ -74,11 +74,13 @@ __all__ = [
     "HolmP",
     "IntersectionResult",
     "Judgement",
+    "Listened",
     "Metric",
     "PartScore",
     "Policy",
     "PolicyError",
     "Pooled",
+    "Recording",
     "RejectionCurve",
     "Runtime",
     "Spread",

@@ -101,7 +101,16 @@ def attack(
         on_progress(Stage(f"attacking {defense.name}", len(levels), 1 + len(settings.eps_grid), f"eps {level.eps:g}"))
     costly: tuple[HealthFinding, ...] = ()
     if is_first:
-        found = check_health(objective, clean, targets, levels, steps=steps, sample=HEALTH_CLIPS, seed=seed)
+        found = check_health(
+            objective,
+            clean,
+            targets,
+            levels,
+            steps=steps,
+            sample=HEALTH_CLIPS,
+            queries=settings.health_queries,
+            seed=seed,
+        )
         costly = tuple(_of(finding) for finding in found if finding.pitfall in _OF_FIRST_LOT)
     return pd.concat(tables, ignore_index=True), costly
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from monitoring.audit.attacking import COLUMNS as ATTACKED
-from monitoring.audit.outcomes import COLUMNS, PART
+from monitoring.audit.outcomes import COLUMNS, LISTENED, PART
 from recognizer.manifest import COLUMNS as MANIFEST_COLUMNS
 from recognizer.manifest import Manifest, ManifestError
 from recognizer.progress import OnProgress, Stage, silent
@@ -58,7 +58,7 @@ def check_attributes(manifest: Manifest) -> None:
     Raises:
         ManifestError: an attribute is called as a column of the outcomes is.
     """
-    own = (*COLUMNS, *MANIFEST_COLUMNS, *ATTACKED)
+    own = (*COLUMNS, *LISTENED, *MANIFEST_COLUMNS, *ATTACKED)
     taken = [a for a in manifest.attributes if a in own or a.startswith(PART)]
     if taken:
         raise ManifestError(

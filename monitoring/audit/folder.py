@@ -42,6 +42,8 @@ class AuditState(BaseModel):
     front_end: str | None
     evenvoice: str
     torch: str
+    device: str = "cpu"
+    """Its kind, such as `cuda`: sums come out otherwise on another."""
     is_finished: bool = False
     """Whether the report was written; an audit of something else may begin in its place then."""
 
@@ -57,6 +59,7 @@ class AuditState(BaseModel):
             "front_end": "the front end",
             "evenvoice": "evenvoice itself",
             "torch": "torch",
+            "device": "the device",
         }
         return [
             f"{text} ({getattr(self, field)} before, now {getattr(now, field)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -27,8 +28,43 @@ COLUMNS = (
 """Of outcomes, beside the attributes and the scores of parts."""
 _BATCH = 64  # clips decoded and decided together
 
-Cut = Callable[[Path, AudioFormat], Clip | None]
-"""A front end: the utterance in a recording, None where it misses it; raises AudioError where it can't be heard."""
+
+@dataclass(frozen=True)
+class Listened:
+    """What a front end heard in a recording: columns of the outcomes, where there is one."""
+
+    seconds: float
+    """Of the recording."""
+    utterances: int
+    utterance_start: float
+    """Of the first one, seconds; NaN where it was missed, as is its end."""
+    utterance_end: float
+    is_cut: bool
+    """Whether it went on for longer than an utterance may, and was cut off."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file of the manifest, as the recogniser gets it."""
+
+    clip: Clip | None
+    """None where a front end heard no utterance."""
+    listened: Listened | None = None
+    """None where there is no front end."""
+
+
+LISTENED = tuple(field.name for field in fields(Listened))
+Cut = Callable[[Path, AudioFormat], Recording]
+"""A front end: the utterance in a recording that counts; raises AudioError where it can't be heard."""
+
+
+def whole(path: Path, audio: AudioFormat) -> Recording:
+    """No front end: each file is one clip.
+
+    Raises:
+        AudioError: it can't be heard.
+    """
+    return Recording(read_clip(path, audio))
 
 
 def decide_all(
@@ -43,15 +79,16 @@ def decide_all(
     """Decide every clip with every defense.
 
     Args:
-        cut: what plays recordings to the recogniser; by default each file is one clip.
+        cut: what plays recordings to the recogniser; by default `whole`.
 
     Returns:
         The outcomes, `COLUMNS` and attributes, and the clips that can't be heard, which have none.
 
         `correct` is an acceptance of the right command; `score` is the clip's part of AUC_FPR, NaN where there is none.
         Combined defenses have one in a column for each part instead, such as `score_smoothing`. `confidence`,
-        `p_value` and `draws` are those of the evidence that settled the decision, NaN or 0 where it has none. A missed
-        utterance is rejected at every threshold: its scores are 1.
+        `p_value` and `draws` are those of the evidence that settled the decision, NaN or 0 where it has none. With a
+        front end there are the columns `LISTENED`, too, and missed utterances, whose scores are those of
+        `missed_scored`, when all outcomes of an audit are there.
 
     Raises:
         NetworkError: the network gave NaN or infinity.
@@ -60,18 +97,23 @@ def decide_all(
     unheard: list[Unheard] = []
     table = manifest.table.assign(clip=manifest.clip_ids)
     for start in range(0, len(table), _BATCH):
-        rows_heard, clips, not_heard = hear(table.iloc[start : start + _BATCH], recognizer.audio, cut or read_clip)
+        rows_heard, recordings, not_heard = hear(table.iloc[start : start + _BATCH], recognizer.audio, cut or whole)
         unheard += not_heard
         heard = [{str(k): v for k, v in row.items()} for row in rows_heard.to_dict("records")]
-        cuts = [(str(row["clip"]), clip) for row, clip in zip(heard, clips, strict=True) if clip is not None]
+        played = list(zip(heard, recordings, strict=True))
+        cuts = [(str(row["clip"]), own.clip) for row, own in played if own.clip is not None]
         ids, found = [name for name, _ in cuts], [clip for _, clip in cuts]
         for defense in defenses:
             decisions = recognizer.decide(found, clip_ids=ids, seed=seed, defense=defense) if found else []
             by_clip = dict(zip(ids, decisions, strict=True))
-            rows += [_outcome(row, by_clip.get(str(row["clip"])), defense, manifest.attributes) for row in heard]
+            rows += [
+                _outcome(row, by_clip.get(str(row["clip"])), defense, manifest.attributes)
+                | ({} if own.listened is None else asdict(own.listened))
+                for row, own in played
+            ]
         on_progress(Stage("deciding on clips", min(start + _BATCH, len(table)), len(table)))
     outcomes = pd.DataFrame(rows, columns=None if rows else [*COLUMNS, *manifest.attributes])
-    return _missed_scored(outcomes), tuple(unheard)
+    return outcomes, tuple(unheard)
 
 
 def _outcome(
@@ -101,8 +143,13 @@ def _outcome(
     }
 
 
-def _missed_scored(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """With a score of 1 for every missed utterance, in the columns that its defense has scores in."""
+def missed_scored(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """With a score of 1 for every missed utterance, rejected at any threshold, in the columns that its defense has
+    scores in.
+
+    Args:
+        outcomes: all of an audit: which columns those are, a few clips that were all missed do not show.
+    """
     is_missed = outcomes["reason"] == MISSED
     if not is_missed.any():
         return outcomes

@@ -58,6 +58,15 @@ class AuditPlan:
         return cls(ordered, tuple(defenses), version, seed, attack, shard_clips, cut)
 
     @cached_property
+    def clips(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(self.manifest.clip_ids)
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {clip: i for i, clip in enumerate(self.clips)}
+
+    @cached_property
     def attacked(self) -> tuple[str, ...]:
         """Names of the clips that are attacked, in the order chosen."""
         commands = self.manifest.table["command"] != UNKNOWN
@@ -68,8 +77,7 @@ class AuditPlan:
 
     def rows(self, clips: Sequence[str]) -> Manifest:
         """The rows of named clips, in the order of the names."""
-        place = {clip: i for i, clip in enumerate(self.manifest.clip_ids)}
-        chosen = self.manifest.table.iloc[[place[clip] for clip in clips]].reset_index(drop=True)
+        chosen = self.manifest.table.iloc[[self._place[clip] for clip in clips]].reset_index(drop=True)
         return Manifest(chosen, self.manifest.attributes)
 
     @cached_property
@@ -83,7 +91,7 @@ class AuditPlan:
         lots = range(-(-len(self.attacked) // LOT))
         return tuple(AttackShard(i, defense) for defense in self.defenses for i in lots)
 
-    @property
+    @cached_property
     def shards(self) -> tuple[Shard, ...]:
         """All of them."""
         return (*self.clean_shards, *self.attack_shards)

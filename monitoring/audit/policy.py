@@ -24,11 +24,14 @@ A policy is a TOML or YAML file:
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recognizer.steps import steps_of
 
 GapMetric = Literal["auc_fpr", "rejection", "accuracy", "auc_acc"]
 CountsAs = Literal["pass", "disparity", "inconclusive"]
@@ -74,6 +77,32 @@ class Policy(_Model):
         if gate.tolerance is not None:
             return gate.tolerance
         return self.tolerances.get(metric, self.tolerance)
+
+
+def check_measured(policy: Policy, defenses: Sequence[str], *, default_defense: str, is_attacked: bool) -> None:
+    """Refuse a policy that names what an audit does not measure: it would pass without being looked at.
+
+    Gates that nobody wrote down, those of `Policy()`, may find nothing.
+
+    Args:
+        defenses: names of those that are audited.
+        is_attacked: whether clips are attacked.
+
+    Raises:
+        PolicyError: a defense that is not audited, AUC_acc without an attack, or AUC_FPR of a defense that rejects
+            nothing.
+    """
+    gates = policy.gates if "gates" in policy.model_fields_set else ()
+    for named in (*(gate.defense for gate in gates), *policy.minimum_accuracy):
+        if named != ANY and (default_defense if named == DEFAULT_DEFENSE else named) not in defenses:
+            own = f"the default defense, {default_defense}" if named == DEFAULT_DEFENSE else f"the defense {named}"
+            raise PolicyError(f"the policy names {own}, which is not audited; audited are {', '.join(defenses)}")
+    for gate in gates:
+        if gate.metric == "auc_acc" and not is_attacked:
+            raise PolicyError("the policy names auc_acc, and no clip is to be attacked; give --attacked-clips N")
+        meant = default_defense if gate.defense == DEFAULT_DEFENSE else gate.defense
+        if gate.metric == "auc_fpr" and meant != ANY and not steps_of(meant).rejectors:
+            raise PolicyError(f"the policy names auc_fpr of {meant}, which rejects nothing and has none")
 
 
 def load_policy(path: Path) -> Policy:

@@ -17,6 +17,7 @@ from monitoring.audit.clips import sha256_of
 from monitoring.audit.coverage import cautions_of
 from monitoring.audit.errors import AuditError
 from monitoring.audit.judgement import judge
+from monitoring.audit.outcomes import missed_scored
 from monitoring.audit.result import (
     AttackSummary,
     AuditedBundle,
@@ -75,7 +76,7 @@ def pool_audits(audits: Sequence[FinishedAudit], *, on_progress: OnProgress = si
         _check_disjoint(one, other)
     reports = [audit.report for audit in audits]
     first = reports[0]
-    outcomes = _in_order(audit.outcomes for audit in audits)
+    outcomes = missed_scored(_in_order(audit.outcomes for audit in audits))
     tables = [audit.attacked for audit in audits if audit.attacked is not None]
     attacked = _in_order(tables) if tables else None
     attributes = _attributes(first)

@@ -175,6 +175,8 @@ class AttackSettings(Measurement):
     """Likewise where randomized smoothing takes part: each costs `eot_draws` ordinary ones."""
     eot_draws: int = Field(default=16, ge=2)
     """Noisy copies of a clip that each step against randomized smoothing looks at."""
+    health_queries: int = Field(default=100, ge=1)
+    """A clip of the first lot, of each attack without gradients that checks the health."""
 
 
 class Subsample(Measurement):

@@ -1,12 +1,11 @@
-"""An audit from its clips to its report, in one process or several, and from where a killed one ended."""
+"""An audit from its clips to its report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -20,9 +19,10 @@ from monitoring.audit.curves import ALPHAS
 from monitoring.audit.errors import AuditError
 from monitoring.audit.folder import AuditFolder, AuditState
 from monitoring.audit.judgement import judge
-from monitoring.audit.outcomes import MISSED, Cut
+from monitoring.audit.measuring import Load, measured_shards
+from monitoring.audit.outcomes import MISSED, Cut, missed_scored
 from monitoring.audit.plan import AuditPlan
-from monitoring.audit.policy import Policy
+from monitoring.audit.policy import Policy, check_measured
 from monitoring.audit.result import (
     AttackSettings,
     AttackSummary,
@@ -33,19 +33,16 @@ from monitoring.audit.result import (
     Subsample,
 )
 from monitoring.audit.results import results_of
-from monitoring.audit.shards import Measured, Shard
+from monitoring.audit.shards import Measured
 from monitoring.measured import AuditSettings, Unheard, check_clips
 from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
 from recognizer.manifest import Manifest, ManifestError
-from recognizer.processes import processes, side_by_side
-from recognizer.progress import OnProgress, Stage, silent
+from recognizer.progress import OnProgress, silent
 from recognizer.recognizer import Recognizer
 
 SHARD_CLIPS = 128
 """Clips of a shard, by default."""
-
-Load = Callable[[], Recognizer]
 
 
 class _Outcomes(NamedTuple):
@@ -74,6 +71,7 @@ def run_audit(
     workers: int = 1,
     load: Load | None = None,
     cut: Cut | None = None,
+    device: str = "cpu",
     on_progress: OnProgress = silent,
 ) -> tuple[AuditReport, pd.DataFrame]:
     """Decide every clip with every defense, attack some of them, compare the groups, and judge what was found.
@@ -91,6 +89,7 @@ def run_audit(
         workers: processes.
         load: the recogniser again, for each of several workers.
         cut: see `monitoring.audit.outcomes`.
+        device: that the recogniser computes on; shards of another kind of device are not gone on with.
 
     Returns:
         The report, and the outcomes as `decide_all` gives them, by defense within a shard, in the order of the clips'
@@ -101,8 +100,10 @@ def run_audit(
             recording twice, an attribute that the policy asks for and that nobody has, no clip of a command, or none
             that can be heard.
         UnknownDefense: the recogniser has no such defense.
+        PolicyError: the policy names what is not measured.
         AuditError: the folder holds an unfinished audit of something else, or another run is at work in it; the
-            recogniser gives NaN; what the policy asks for is not measured. Finished shards stay.
+            recogniser gives NaN; nothing that was to be attacked can be heard, and the policy asks for it. Finished
+            shards stay.
     """
     started = time.perf_counter()
     policy = policy or _policy_of(settings)
@@ -114,6 +115,7 @@ def run_audit(
     check_clips(manifest, recognizer)
     check_required(manifest, policy)
     chosen = tuple(dict.fromkeys(recognizer.defense(d).name for d in defenses or recognizer.defenses))
+    check_measured(policy, chosen, default_defense=recognizer.default_defense, is_attacked=attack.clips > 0)
     plan = AuditPlan.of(
         manifest,
         defenses=chosen,
@@ -128,10 +130,12 @@ def run_audit(
     fingerprint = manifest.fingerprint()
     with folder.locked() if folder else nullcontext():
         if folder:
-            folder.begin(_state(plan, fingerprint), fresh=fresh)
+            folder.begin(_state(plan, fingerprint, device), fresh=fresh)
         there = sum(folder.has(shard) for shard in plan.shards) if folder else 0
-        measured = _measured(plan, recognizer, folder, workers, load, on_progress)
+        measured = measured_shards(plan, recognizer, folder, workers=workers, load=load, on_progress=on_progress)
         joined = _joined(plan, measured)
+        if policy.attacked and joined.attacked is None:
+            raise AuditError("the policy asks for attacks, and none of the clips to attack can be heard")
         report = AuditReport(
             created_at=datetime.now(UTC).replace(microsecond=0),
             evenvoice_version=version("evenvoice"),
@@ -177,12 +181,12 @@ def settings_of(policy: Policy, *, seed: int = 0) -> AuditSettings:
 def _policy_of(settings: AuditSettings | None) -> Policy:
     if settings is None:
         return Policy()
-    return Policy(tolerance=settings.tolerance, min_speakers=settings.min_speakers)
+    return Policy.model_validate(settings.model_dump(include={"tolerance", "tolerances", "min_speakers"}))
 
 
-def _state(plan: AuditPlan, fingerprint: str) -> AuditState:
+def _state(plan: AuditPlan, fingerprint: str, device: str) -> AuditState:
     return AuditState(
-        manifest=sha256_of([fingerprint, *plan.manifest.attributes, *plan.manifest.clip_ids]),
+        manifest=sha256_of([fingerprint, *plan.manifest.attributes, *plan.clips]),
         bundle=plan.version,
         defenses=plan.defenses,
         seed=plan.seed,
@@ -191,82 +195,8 @@ def _state(plan: AuditPlan, fingerprint: str) -> AuditState:
         front_end=None if plan.cut is None else getattr(plan.cut, "__qualname__", type(plan.cut).__qualname__),
         evenvoice=version("evenvoice"),
         torch=torch.__version__,
+        device=device.partition(":")[0],
     )
-
-
-def _measured(
-    plan: AuditPlan,
-    recognizer: Recognizer,
-    folder: AuditFolder | None,
-    workers: int,
-    load: Load | None,
-    on_progress: OnProgress,
-) -> dict[str, Measured]:
-    """Every shard by its name, those of earlier runs too."""
-    new: dict[str, Measured] = {}
-    left = [shard for shard in plan.shards if not (folder and folder.has(shard))]
-    done: dict[str, int] = {}
-    total: dict[str, int] = {}
-    for shard in plan.shards:
-        total[shard.kind] = total.get(shard.kind, 0) + shard.size(plan)
-        done[shard.kind] = done.get(shard.kind, 0) + (0 if shard in left else shard.size(plan))
-    for shard, measured in _at_work(plan, left, recognizer, workers, load, done, total, on_progress):
-        if folder:
-            folder.keep(shard, measured)
-        new[shard.name] = measured
-        done[shard.kind] += shard.size(plan)
-        on_progress(Stage(shard.kind, done[shard.kind], total[shard.kind]))
-    if folder is None:
-        return new
-    # read again, new ones too: what a table is in memory must not depend on which run measured it
-    return {shard.name: found for shard in plan.shards if (found := folder.found(shard)) is not None}
-
-
-def _at_work(
-    plan: AuditPlan,
-    shards: Sequence[Shard],
-    recognizer: Recognizer,
-    workers: int,
-    load: Load | None,
-    done: dict[str, int],
-    total: dict[str, int],
-    on_progress: OnProgress,
-) -> Iterator[tuple[Shard, Measured]]:
-    if workers > 1 and load is not None and len(shards) > 1:
-        with processes(min(workers, len(shards)), _start, plan, load) as pool:
-            yield from side_by_side(pool, _do, shards, error=AuditError)
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker: sums in one order, whatever the machine
-    try:
-        for shard in shards:
-
-            def within(stage: Stage, kind: str = shard.kind) -> None:
-                if stage.name == kind and stage.done < stage.total:
-                    on_progress(Stage(kind, done[kind] + stage.done, total[kind], stage.note))
-
-            yield shard, shard.measure(plan, recognizer, within)
-    finally:
-        torch.set_num_threads(threads)
-
-
-_at_hand: tuple[AuditPlan, Load]
-"""A worker process' own."""
-
-
-def _start(plan: AuditPlan, load: Load) -> None:
-    global _at_hand
-    _at_hand = plan, cache(load)  # called with the first shard: what goes wrong in it is told from there only
-
-
-def _do(shard: Shard) -> tuple[Shard, Measured]:
-    plan, load = _at_hand
-    recognizer = load()
-    if recognizer.version != plan.version:
-        raise AuditError(
-            f"the bundle was replaced while the audit ran: {plan.version} before, now {recognizer.version}"
-        )
-    return shard, shard.measure(plan, recognizer, silent)
 
 
 def _joined(plan: AuditPlan, measured: dict[str, Measured]) -> _Outcomes:
@@ -278,7 +208,7 @@ def _joined(plan: AuditPlan, measured: dict[str, Measured]) -> _Outcomes:
     unheard = tuple(u for m in clean for u in m.unheard)
     if len(unheard) == len(plan.manifest.table):
         raise ManifestError(f"none of the {len(unheard)} clips can be heard; the first: {unheard[0].why}")
-    outcomes = pd.concat([m.table for m in clean if len(m.table)], ignore_index=True)
+    outcomes = missed_scored(pd.concat([m.table for m in clean if len(m.table)], ignore_index=True))
     if (outcomes["command"] == UNKNOWN).all():
         raise ManifestError("the manifest holds no clip of a command that can be heard; false rejections need some")
     attacked = [measured[shard.name] for shard in plan.attack_shards]

@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 
 from monitoring.audit.attacking import HEALTH_CLIPS, attack
 from monitoring.audit.errors import AuditError
-from monitoring.audit.outcomes import decide_all
+from monitoring.audit.outcomes import decide_all, whole
 from monitoring.audit.result import HealthFinding
 from monitoring.measured import Unheard, hear
-from recognizer.audio import read_clip
 from recognizer.defense import NetworkError
 from recognizer.progress import OnProgress
 from recognizer.recognizer import Recognizer, window_of
@@ -113,7 +112,7 @@ class CleanShard(Shard):
 
     def measure(self, plan: AuditPlan, recognizer: Recognizer, on_progress: OnProgress) -> Measured:
         first = self.number * plan.shard_clips
-        names = plan.manifest.clip_ids[first : first + plan.shard_clips]
+        names = plan.clips[first : first + plan.shard_clips]
         try:
             outcomes, unheard = decide_all(
                 recognizer,
@@ -149,8 +148,9 @@ class AttackShard(Shard):
     def measure(self, plan: AuditPlan, recognizer: Recognizer, on_progress: OnProgress) -> Measured:
         names = plan.attacked[self.number * LOT : (self.number + 1) * LOT]
         rows = plan.rows(names).table.assign(clip=list(names))
-        rows, clips, unheard = hear(rows, recognizer.audio, plan.cut or read_clip)
-        found = [(row, clip) for row, clip in zip(rows.to_dict("records"), clips, strict=True) if clip is not None]
+        rows, recordings, unheard = hear(rows, recognizer.audio, plan.cut or whole)
+        played = zip(rows.to_dict("records"), recordings, strict=True)
+        found = [(row, own.clip) for row, own in played if own.clip is not None]
         if not found:
             return Measured(pd.DataFrame({"clip": []}), tuple(unheard))
         try:

@@ -77,7 +77,8 @@ class GroupDifference(Measurement):
     """Null with one speaker."""
     upper: float | None
     p_value: float
-    """That A and B are alike; adjusted by Holm over the groups of the attribute."""
+    """That A and B are alike; adjusted by Holm over the groups of the attribute that have enough speakers, of others
+    as it is."""
     verdict: Difference
 
 

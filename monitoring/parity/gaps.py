@@ -54,8 +54,9 @@ class Gap:
     """compared group with the largest mean; None if insufficient"""
     lowest: str | None
     minimum_detectable_gap: float
-    """(1.96 + 0.84) sqrt(v_a + v_c) of `highest` and `lowest`: the true gap between these two that samples like
-    theirs tell from 0 in 80 % of audits; NaN if insufficient"""
+    """(1.96 + 0.84) sqrt(v_a + v_c) of `highest` and `lowest`: the true gap that a test of these two alone tells from 0
+    with 80 % power. A `disparity` takes a larger one, since the interval holds for all pairs and the tolerance comes on
+    top: see `monitoring.parity.planning`. NaN if insufficient"""
     tolerance: float
     confidence: float
     min_speakers: int

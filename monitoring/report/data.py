@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitoring.audit import AuditReport
+from monitoring.audit import AuditReport, Coverage
 from monitoring.report.blocks import Block, Facts, Paragraph, Points, Section, Table
-from monitoring.report.numbers import PER_CENT, count, counted, listed, moment
+from monitoring.report.numbers import NOTHING, PER_CENT, count, counted, listed, moment
 from monitoring.report.words import METRIC_WORDS, defense_words, group_words
 
 _MOST_UNHEARD = 20
@@ -68,7 +68,8 @@ def provenance_section(report: AuditReport) -> Section:
     settings = report.settings
     hashes = Facts(
         (
-            ("Bundle", report.bundle_version),
+            ("Bundle" if not report.bundles else "Bundles, together", report.bundle_version),
+            *((f"Bundle {i}, {counted(b.speakers, 'speaker')}", b.version) for i, b in enumerate(report.bundles, 1)),
             ("Manifest and clips", report.fingerprint),
             ("Clips alone", report.clips_sha256),
         ),
@@ -114,9 +115,12 @@ def _policy(report: AuditReport) -> tuple[str, str, tuple[Block, ...]]:
 
 
 def _coverage_table(report: AuditReport) -> Table:
+    has_front_end = any(c.missed is not None for c in report.coverage)
+    missed = ("missed", "missed, %") if has_front_end else ()
+    note = " Missed: commands in which the front end heard no utterance." if has_front_end else ""
     return Table(
-        caption="Every group of the manifest, whether or not it was compared.",
-        columns=("attribute", "group", "speakers", "clips", "unheard", "unheard, %", "commands heard"),
+        caption=f"Every group of the manifest, whether or not it was compared.{note}",
+        columns=("attribute", "group", "speakers", "clips", "unheard", "unheard, %", "commands heard", *missed),
         rows=tuple(
             (
                 c.attribute,
@@ -126,11 +130,18 @@ def _coverage_table(report: AuditReport) -> Table:
                 count(c.unheard),
                 PER_CENT.value(c.unheard / c.clips if c.clips else None),
                 count(c.commands),
+                *(_missed(c) if has_front_end else ()),
             )
             for c in report.coverage
         ),
         words=frozenset({0, 1}),
     )
+
+
+def _missed(c: Coverage) -> tuple[str, str]:
+    if c.missed is None:
+        return NOTHING, NOTHING
+    return count(c.missed), PER_CENT.value(c.missed / c.commands if c.commands else None)
 
 
 def _named(report: AuditReport, defense: str) -> str:
@@ -159,6 +170,8 @@ def key_facts(report: AuditReport) -> Iterator[tuple[str, str]]:
     """What a reader asks first."""
     yield "Speakers", count(report.speakers)
     yield "Clips", count(report.clips)
+    if report.bundles:
+        yield "Pooled from", counted(len(report.bundles), "audit")
     yield "Could not be heard", count(len(report.unheard))
     yield "Speakers needed", f"{report.settings.min_speakers} a group"
     yield "Tolerance", _tolerances(report)

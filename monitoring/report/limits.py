@@ -41,7 +41,8 @@ def limits(report: AuditReport) -> Iterator[str]:
         )
     yield (
         "An inconclusive verdict is no clean bill: it says that a gap beyond the limit and none at all are both "
-        "possible. What size would have been seen stands in each table of gaps as detectable."
+        "possible. The gap that a test of the highest and the lowest group alone would mostly have told from none "
+        "stands in each table of gaps as detectable; to be called a disparity it must be larger."
     )
     yield (
         f"Each interval holds in about {settings.confidence:.0%} of audits by itself. Among many verdicts some are "

@@ -64,9 +64,14 @@ class Grid:
 
     def to_markdown(self) -> str:
         rule = "|".join(["---"] + ["--:"] * (len(self.columns) - 1))
-        rows = ([cell.replace("|", "\\|") for cell in row] for row in (self.columns, *self.rows))
+        rows = ([_escaped(cell) for cell in row] for row in (self.columns, *self.rows))
         head, *body = ("| " + " | ".join(row) + " |" for row in rows)
-        return "\n".join((f"**{self.title}**", "", head, f"|{rule}|", *body, ""))
+        return "\n".join((f"**{_escaped(self.title)}**", "", head, f"|{rule}|", *body, ""))
+
+
+def _escaped(text: str) -> str:
+    """Names come from a manifest: one that looks like HTML stays text."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def overview(report: AuditReport) -> Iterator[Grid]:
@@ -137,22 +142,32 @@ def _abreast(report: AuditReport) -> Iterator[Grid]:
 
 def to_markdown(report: AuditReport) -> str:
     """The whole report, with every interval, as one page."""
-    settings = report.settings
+    settings, judgement = report.settings, report.judgement
+    cautions = "".join(f"- {_escaped(caution)}\n" for caution in report.cautions)
     head = (
         f"# Audit of {report.bundle_name}\n\n"
         f"- bundle `{report.bundle_version}`, evenvoice {report.evenvoice_version}\n"
+        f"{_pooled(report)}"
         f"- manifest `{report.manifest}`: {report.clips} clips of {report.speakers} speakers, `{report.fingerprint}`\n"
-        f"- {report.created_at.isoformat()}; seed {settings.seed}\n\n"
+        f"- {report.created_at.isoformat()}; seed {settings.seed}\n"
+        f"- under {_escaped(judgement.policy_file or 'the default policy')}: **{judgement.outcome}**, "
+        f"exit code {judgement.exit_code}\n"
+        f"{cautions}\n"
         f"A gap is max - min over groups; low is good. It is compared with a tolerance of {settings.tolerance} over "
         f"groups with at least {settings.min_speakers} speakers; intervals are {settings.confidence:.0%} over "
-        "speakers, each verdict by its own. Detectable is the true gap that such samples tell from 0 in "
-        f"{POWER:.0%} of audits.\n\n"
+        "speakers, each verdict by its own. Detectable is the true gap that a test of the highest and the lowest group "
+        f"alone tells from 0 in {POWER:.0%} of cases; a disparity takes a larger one.\n\n"
     )
     unheard = ""
     if report.unheard:
-        lines = "".join(f"- {u.clip}: {u.why}\n" for u in report.unheard)
+        lines = "".join(f"- {_escaped(f'{u.clip}: {u.why}')}\n" for u in report.unheard)
         unheard = f"\n## {len(report.unheard)} clips that could not be heard\n\n{lines}"
     return head + "\n".join(grid.to_markdown() for grid in _full(report)) + unheard
+
+
+def _pooled(report: AuditReport) -> str:
+    """Of a pooled audit, each bundle that it is made of."""
+    return "".join(f"  - `{b.version}`: {b.clips} clips of {b.speakers} speakers\n" for b in report.bundles)
 
 
 def _full(report: AuditReport) -> Iterator[Grid]:

@@ -88,6 +88,25 @@ def test_a_mistaken_command_is_no_verdict(
     assert "Error: " in done.err
 
 
+@pytest.mark.parametrize("arguments", [("audit",), ("audit", "--no-such-option"), ("audit", "no-such-command")])
+def test_a_mistake_in_what_comes_before_the_command_is_no_verdict(
+    evenvoice: Evenvoice, arguments: tuple[str, ...]
+) -> None:
+    done = evenvoice(*arguments)
+    assert done.code == 3
+    assert "Usage: evenvoice audit" in done.err
+    assert evenvoice("audit", "--help").code == 0
+
+
+def test_a_policy_that_names_a_defense_that_is_not_audited_is_no_pass(
+    evenvoice: Evenvoice, bundle: Path, everyone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p.toml").write_text("min_speakers = 10\n" + HELD + "tolerance = 0.9\n" + HELD.replace("none", "nome"))
+    done = evenvoice(*run_of(bundle, everyone, *QUICK, "--policy", tmp_path / "p.toml"))
+    assert done.code == 3
+    assert "the defense nome, which is not audited; audited are none" in done.err
+
+
 def test_a_fault_is_no_verdict_and_keeps_its_traceback(
     bundle: Path, everyone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,10 +13,24 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from monitoring.audit import AuditReport, FalseAcceptance, GroupResult, decide_all, run_audit
+from monitoring.audit import (
+    AttackSettings,
+    AuditFolder,
+    AuditReport,
+    FalseAcceptance,
+    Gate,
+    GroupResult,
+    Listened,
+    Policy,
+    PolicyError,
+    Recording,
+    decide_all,
+    run_audit,
+)
+from monitoring.audit.plan import AuditPlan
 from monitoring.measured import AuditSettings
 from monitoring.report import overview, to_markdown
-from recognizer.audio import read_clip
+from recognizer.audio import AudioFormat, read_clip
 from recognizer.bundle import load_bundle
 from recognizer.combined import Combined
 from recognizer.decision import UNKNOWN, Reason
@@ -398,6 +412,67 @@ def test_progress_ends_with_every_clip(recognizer: Recognizer, few: Manifest) ->
     seen = []
     decide_all(recognizer, few, defenses=[DefenseName.NONE], seed=0, on_progress=seen.append)
     assert (seen[-1].done, seen[-1].total) == (len(few.table), len(few.table))
+
+
+def test_a_shard_costs_no_more_in_a_large_manifest(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million clips are eight thousand shards: what each of them did to all names would take a day."""
+    named = []
+    names_of = Manifest.clip_ids.fget  # type: ignore[attr-defined]
+    plan = AuditPlan.of(
+        manifest, defenses=("none",), version="v", seed=0, attack=AttackSettings(clips=8), shard_clips=2
+    )
+
+    def counted(self: Manifest) -> list[str]:
+        named.append(len(self.table))
+        return list(names_of(self))
+
+    monkeypatch.setattr(Manifest, "clip_ids", property(counted))
+    for number in range(len(plan.clean_shards)):
+        assert len(plan.rows(plan.clips[2 * number : 2 * number + 2]).table) == 2
+    assert named == [len(manifest.table)]
+
+
+def test_a_missed_utterance_scores_1_however_the_audit_is_cut_up(
+    recognizer: Recognizer, everyone: Manifest, tmp_path: Path
+) -> None:
+    """Where all clips of a shard are missed, that shard alone does not show which scores its defenses have."""
+    heard = []
+
+    def half_deaf(path: Path, audio: AudioFormat) -> Recording:
+        heard.append(path)
+        clip = read_clip(path, audio) if "left" in path.name else None
+        return Recording(clip, Listened(0.5, int(clip is not None), 0.0, 0.5, False))
+
+    found = [
+        run_audit(
+            recognizer, everyone, source="m.csv", settings=AuditSettings(replicates=100), cut=half_deaf,
+            shard_clips=size, folder=AuditFolder(tmp_path / str(size)),
+        )
+        for size in (1, 1000)
+    ]  # fmt: skip
+    assert len(heard) == 2 * len(everyone.table)  # once each
+    (one, outcomes), (whole, _) = found
+    missed = outcomes[outcomes["reason"] == "missed"]
+    assert 0 < missed["clip"].nunique() == (~everyone.table["path"].str.contains("left")).sum()
+    assert set(missed.loc[missed["defense"] != "none", "score"]) == {1.0}
+    assert missed.loc[missed["defense"] == "none", "score"].isna().all()
+    for alone, together in zip(one.defenses, whole.defenses, strict=True):
+        assert (alone.overall.auc_fpr is None) == (alone.defense == "none")
+        assert alone.overall.rejection == together.overall.rejection
+        if alone.overall.auc_fpr and together.overall.auc_fpr:
+            assert alone.overall.auc_fpr.mean == pytest.approx(together.overall.auc_fpr.mean, abs=1e-6)
+
+
+def test_a_policy_that_names_a_defense_that_the_bundle_lacks_is_refused(recognizer: Recognizer, few: Manifest) -> None:
+    policy = Policy(gates=(Gate(metric="rejection"), Gate(defense="opus.smoothing", metric="rejection")))
+    with pytest.raises(PolicyError, match=r"opus\.smoothing, which is not audited"):
+        run_audit(recognizer, few, source="m.csv", policy=policy)
+
+
+def test_without_a_policy_the_settings_tolerances_are_the_gates(recognizer: Recognizer, few: Manifest) -> None:
+    settings = AuditSettings(min_speakers=10, replicates=100, tolerance=0.3, tolerances={"accuracy": 0.9})
+    report, _ = run_audit(recognizer, few, source="m.csv", settings=settings)
+    assert {(gate.metric, gate.limit) for gate in report.judgement.gates} == {("rejection", 0.3), ("accuracy", 0.9)}
 
 
 @pytest.fixture

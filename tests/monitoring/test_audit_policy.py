@@ -11,6 +11,7 @@ import pytest
 from monitoring.audit import Gate, Policy, PolicyError, load_policy
 from monitoring.audit.coverage import cautions_of, check_required, coverage_of
 from monitoring.audit.judgement import judge
+from monitoring.audit.policy import check_measured
 from monitoring.audit.result import AttributeResult, DefenseResult, Estimate, GapResult, GroupResult
 from monitoring.parity import Verdict
 from recognizer.manifest import Manifest, ManifestError
@@ -61,6 +62,7 @@ def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
         ("p.toml", "min_speakers = 3", "min_speakers: Input should be greater than or equal to 10"),
         ("p.toml", "[[gates]]\nmetric = 'recall'", "gates.0.metric"),
         ("p.toml", "[tolerances]\naccuracy = -1", "tolerances.accuracy"),
+        ("p.toml", "[minimum_accuracy]\ndefault = 80", "minimum_accuracy.default: Input should be less than"),
         ("p.toml", "inconclusive = 'maybe'", "inconclusive: Input should be 'pass'"),
         ("p.toml", "tolerance = ", "can't be read: Invalid value"),
         ("p.yaml", "a: [", "can't be read"),
@@ -75,6 +77,31 @@ def test_a_policy_that_means_nothing_is_refused(tmp_path: Path, name: str, text:
     assert words in str(refused.value)
     with pytest.raises(PolicyError, match=r"none\.toml can't be read"):
         load_policy(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({"gates": [{"defense": "smoohting"}]}, "the defense smoohting, which is not audited; audited are none, opus"),
+        ({"gates": [{"metric": "rejection"}]}, "the default defense, smoothing, which is not audited"),
+        ({"minimum_accuracy": {"smoothing": 0.8}}, "the defense smoothing, which is not audited"),
+        ({"minimum_accuracy": {"default": 0.8}}, "the default defense, smoothing, which is not audited"),
+        ({"gates": [{"defense": "*", "metric": "auc_acc"}]}, "auc_acc, and no clip is to be attacked"),
+        ({"gates": [{"defense": "opus", "metric": "auc_fpr"}]}, "auc_fpr of opus, which rejects nothing"),
+    ],
+)
+def test_a_policy_that_names_what_is_not_measured_is_refused(policy: dict[str, Any], words: str) -> None:
+    """It would pass without being looked at."""
+    with pytest.raises(PolicyError) as refused:
+        check_measured(Policy.model_validate(policy), ("none", "opus"), default_defense="smoothing", is_attacked=False)
+    assert words in str(refused.value)
+
+
+def test_a_policy_whose_gates_are_measured_or_that_nobody_wrote_is_taken() -> None:
+    check_measured(Policy(tolerance=0.1), ("none",), default_defense="smoothing", is_attacked=False)
+    gates = (Gate(), Gate(defense="*", metric="auc_fpr"), Gate(defense="smoothing", metric="auc_acc"))
+    policy = Policy(gates=gates, minimum_accuracy={"*": 0.5, "none": 0.6})
+    check_measured(policy, ("none", "smoothing"), default_defense="smoothing", is_attacked=True)
 
 
 def gap(metric: str, lower: float | None, upper: float | None) -> GapResult:

@@ -30,7 +30,7 @@ from recognizer.recognizer import Recognizer
 from recognizer.smoothing import RandomizedSmoothing
 
 SETTINGS = AuditSettings(seed=2, min_speakers=10, replicates=100)
-ATTACK = AttackSettings(clips=3, eps_grid=(0.001, 0.02), steps=2, smoothing_steps=1, eot_draws=2)
+ATTACK = AttackSettings(clips=3, eps_grid=(0.001, 0.02), steps=2, smoothing_steps=1, eot_draws=2, health_queries=2)
 CLIPS = 5  # of a shard: the last one is smaller
 FILES = ("outcomes.parquet", "attacked.parquet")
 
@@ -204,6 +204,10 @@ def another_attack(given: dict[str, Any], _: Path) -> None:
     given["attack"] = ATTACK.model_copy(update={"steps": 4})
 
 
+def another_device(given: dict[str, Any], _: Path) -> None:
+    given["device"] = "cuda:1"  # as a name only: what the recogniser computes on stays
+
+
 def another_label(_: dict[str, Any], manifest: Path) -> None:
     manifest.write_text(manifest.read_text().replace(",north,", ",east,"))
 
@@ -227,6 +231,7 @@ def other_names(_: dict[str, Any], manifest: Path) -> None:
         (another_seed, "the seed (2 before, now 3)"),
         (fewer_defenses, "the defenses"),
         (another_attack, "the settings of the attack"),
+        (another_device, "the device (cpu before, now cuda)"),
         (another_label, "the manifest or its clips"),
         (other_bytes, "the manifest or its clips"),
         (other_names, "the manifest or its clips"),

@@ -18,8 +18,9 @@ from monitoring.audit import (
     GapResult,
     GroupResult,
 )
+from monitoring.measured import Unheard
 from monitoring.parity import Verdict
-from monitoring.report import overview, short, to_markdown
+from monitoring.report import Grid, overview, short, to_markdown
 from recognizer.defense import DefenseName
 
 
@@ -107,6 +108,25 @@ def test_the_page_says_what_was_audited_with_what(report: AuditReport) -> None:
     numbers = ("2026-01-02T03:04:05", "tolerance of 0.05", "at least 20 speakers", "95%", "80%")
     for part in (*words, *numbers):
         assert part in page
+
+
+def test_the_page_says_what_it_came_to_and_what_to_bear_in_mind(report: AuditReport) -> None:
+    page = to_markdown(report)
+    assert (
+        f"- under the default policy: **{report.judgement.outcome}**, exit code {report.judgement.exit_code}\n" in page
+    )
+    assert report.cautions
+    assert all(f"\n- {caution}\n" in page for caution in report.cautions)
+
+
+def test_a_name_that_looks_like_html_stays_text(report: AuditReport) -> None:
+    odd = (Unheard(clip="a/<script>b|c.wav", why="the clip's peak is below -60 dBFS"),)
+    page = to_markdown(report.model_copy(update={"unheard": odd, "cautions": ("nobody is <b>",)}))
+    assert "- a/&lt;script>b\\|c.wav: the clip's peak" in page
+    assert "- nobody is &lt;b>" in page
+    text = Grid("<i>", ("group", "n"), (("<script>alert(1)</script>", "1"), ("a|b", "2"))).to_markdown()
+    assert "<" not in text
+    assert [line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")] == [3] * 4
 
 
 def test_every_table_of_the_page_is_whole(report: AuditReport) -> None:

@@ -333,10 +333,21 @@ def axis_of(svg: ElementTree.Element):  # type: ignore[no-untyped-def]
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
+def test_what_the_front_end_missed_stands_with_each_group() -> None:
+    report = whole_report()
+    coverage = tuple(c.model_copy(update={"missed": c.commands // 3}) for c in report.coverage)
+    heads, *rows = table(
+        to_html(audit_document(report.model_copy(update={"coverage": coverage}))), "Every group of the manifest"
+    )
+    assert heads[-2:] == ["missed", "missed, %"]
+    assert [row[-2:] for row in rows] == [[str(c.missed), "33.3"] for c in coverage]
+
+
 def test_undeclared_and_other_are_always_there(page: str) -> None:
     _, *coverage = table(page, "Every group of the manifest")
     assert [row[1] for row in coverage][-2:] == ["other (all else)", "undeclared (in no gap)"]
     assert [row[2:] for row in coverage][2] == ["2", "20", "1", "5.0", "18"]
+    assert "Missed:" not in page  # no front end was played to
     text = "".join(parsed(page).text)
     assert "Undeclared: 3 of 51 speakers, 5.9 %." in text
     assert "a/b/c.wav: the clip's peak is below -60 dBFS" in text

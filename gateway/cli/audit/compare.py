@@ -8,12 +8,19 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from gateway.cli.audit.export import ReportUnreadable, read_report
 from gateway.cli.options import FILE, FOLDER, Number
 from gateway.cli.progress import console
-from monitoring.comparison import AuditOutcomes, Comparison, ComparisonSettings, GapDifference, GroupDifference
+from monitoring.comparison import (
+    AuditOutcomes,
+    Comparison,
+    ComparisonSettings,
+    Difference,
+    GapDifference,
+    GroupDifference,
+)
 from monitoring.comparison import compare_audits as compare
 from monitoring.report import Grid, short
+from monitoring.report.load import ReportUnreadable, load_report
 
 JSON_FILE, OUTCOMES_FILE = "audit.json", "outcomes.parquet"
 _EXIT_CODES = {"no difference": 0, "worse": 1, "inconclusive": 2}
@@ -97,6 +104,9 @@ def words(found: Comparison) -> Iterator[str]:
         yield f"audited in one only: {', '.join(found.defenses_alone)}"
     changed = sum(d.changed for d in found.groups if d.attribute is None and d.metric == "accuracy")
     yield f"{found.clips} clips compared; right in one and wrong in the other: {changed}, over all defenses"
+    is_same = any(d.verdict is Difference.SAME for d in found.groups)
+    if is_same and found.a.bundle_version != found.b.bundle_version:
+        yield "same: not one of these clips fares otherwise, which says nothing of speakers whom nobody recorded"
     tolerance = f"{100 * found.settings.tolerance:g} %"
     meaning = {
         "no difference": f"no figure of B is worse by more than {tolerance}",
@@ -140,7 +150,7 @@ def read_audit(folder: Path) -> AuditOutcomes:
     for name in (JSON_FILE, OUTCOMES_FILE):
         if not (folder / name).is_file():
             raise ReportUnreadable(f"{folder} has no {name}; `evenvoice audit run --out {folder}` writes it")
-    report = read_report(folder / JSON_FILE)
+    report = load_report(folder / JSON_FILE)
     try:
         return AuditOutcomes(report, pd.read_parquet(folder / OUTCOMES_FILE))
     except (ValueError, OSError) as error:

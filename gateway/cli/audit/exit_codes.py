@@ -19,6 +19,15 @@ class VerdictGroup(LazyGroup):
     Elsewhere an error ends in 1 and a mistaken option in 2: a scheduler would take them for verdicts.
     """
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:  # an option of the group's own, or nothing at all
+            error.show()
+            raise click.exceptions.Exit(ERROR) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

@@ -8,6 +8,7 @@ first answer, whatever it may hear afterwards.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,11 @@ import soundfile
 from gateway.streaming.endpointing import Utterance, clip_of
 from gateway.streaming.listening import Listener
 from gateway.streaming.vad import SileroDetector
+from monitoring.audit import Listened, Recording
 from monitoring.report import Grid
-from recognizer.audio import CORPUS_FORMATS, AudioError, AudioFormat, Clip, read_clip
+from recognizer.audio import CORPUS_FORMATS, AudioFormat, read_clip
 from recognizer.decision import UNKNOWN
-from recognizer.manifest import Manifest
-from recognizer.progress import OnProgress, Stage, silent
 
-TABLE_FILE = "front_end.parquet"
 MAX_SECONDS = 60.0
 """Of a recording; a clip that is given to a recogniser by itself is bounded more tightly."""
 
@@ -39,9 +38,19 @@ class Heard:
 class FrontEnd:
     """A `monitoring.audit.Cut`: the first utterance of a recording, as the gateway's stream would hand it over."""
 
-    def __call__(self, path: Path, audio: AudioFormat) -> Clip | None:
-        found = listen(path, audio)
-        return clip_of(found.utterances[0], audio) if found.utterances else None
+    def __call__(self, path: Path, audio: AudioFormat) -> Recording:
+        heard = listen(path, audio)
+        first = heard.utterances[0] if heard.utterances else None
+        return Recording(
+            clip=None if first is None else clip_of(first, audio),
+            listened=Listened(
+                seconds=heard.seconds,
+                utterances=len(heard.utterances),
+                utterance_start=nan if first is None else first.start,
+                utterance_end=nan if first is None else first.end,
+                is_cut=first is not None and first.is_cut,
+            ),
+        )
 
 
 def listen(path: Path, audio: AudioFormat) -> Heard:
@@ -59,27 +68,13 @@ def listen(path: Path, audio: AudioFormat) -> Heard:
     return Heard(recording.seconds, tuple(event for event in events if isinstance(event, Utterance)))
 
 
-def front_end_table(manifest: Manifest, audio: AudioFormat, *, on_progress: OnProgress = silent) -> pd.DataFrame:
-    """One row a recording that can be heard: `clip, speaker, command`, attributes, `seconds, utterances`, and of the
-    first one `start` and `end` (seconds; NaN where it was missed) and `is_cut`."""
-    rows = []
-    table = manifest.table.assign(clip=manifest.clip_ids)
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        if (found := _listened(Path(row["path"]), audio)) is not None:
-            first = found.utterances[0] if found.utterances else None
-            rows.append(
-                {key: row[key] for key in ("clip", "speaker", "command", *manifest.attributes)}
-                | {"seconds": found.seconds, "utterances": len(found.utterances)}
-                | {"start": np.nan, "end": np.nan, "is_cut": False}
-                | ({} if first is None else {"start": first.start, "end": first.end, "is_cut": first.is_cut})
-            )
-        on_progress(Stage("listening for speech", number, len(table)))
-    return pd.DataFrame(rows)
+def front_end_grid(outcomes: pd.DataFrame, attributes: tuple[str, ...]) -> Grid:
+    """Of each group, how many recordings of commands were missed, and how many held several utterances.
 
-
-def front_end_grid(table: pd.DataFrame, attributes: tuple[str, ...]) -> Grid:
-    """Of each group, how many recordings of commands were missed, and how many held several utterances."""
-    commands = table[table["command"] != UNKNOWN]
+    Args:
+        outcomes: of an audit with `FrontEnd`.
+    """
+    commands = outcomes[outcomes["command"] != UNKNOWN].drop_duplicates("clip")
     parts: dict[str, pd.DataFrame] = {"all": commands}
     for attribute in attributes:
         parts |= {f"{attribute}: {group}": part for group, part in commands.groupby(attribute)}
@@ -98,13 +93,6 @@ def _counts(part: pd.DataFrame) -> tuple[str, ...]:
         str(several),
         str(cut),
     )
-
-
-def _listened(path: Path, audio: AudioFormat) -> Heard | None:
-    try:
-        return listen(path, audio)
-    except AudioError:  # the audit lists it among the unheard, with the reason
-        return None
 
 
 def _rate_of(path: Path, audio: AudioFormat) -> int:

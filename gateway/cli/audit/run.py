@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from gateway.cli.audit.front_end import TABLE_FILE, FrontEnd, front_end_grid, front_end_table
-from gateway.cli.audit.publishing import ExportFailed, export_options, publish, publish_failure
+from gateway.cli.audit.front_end import FrontEnd, front_end_grid
+from gateway.cli.audit.publishing import export_options, publish, publish_failure
 from gateway.cli.options import BUNDLE, FILE, FOLDER, Number, names, pairs, usable_device
-from gateway.cli.progress import bars, console, notes
+from gateway.cli.progress import bars, console
 from gateway.cli.stored import opened, state_option
 from monitoring.audit import AttackSettings, AuditFolder, AuditReport, Policy, load_policy, run_audit, settings_of
 from monitoring.audit.history import append_history, history_of
@@ -112,7 +112,7 @@ def command(
             recognizer.defense(name)
         clips = load_manifest(manifest, columns=columns, attributes=attributes, default_split="test").split(*split)
         with bars() as show:
-            report, _ = run_audit(
+            report, outcomes = run_audit(
                 recognizer,
                 clips,
                 source=manifest.name,
@@ -127,20 +127,18 @@ def command(
                 workers=options["workers"],
                 load=partial(load_bundle, bundle, device=device),
                 cut=FrontEnd() if options["front_end"] else None,
+                device=device,
                 on_progress=show,
             )
-            listened = front_end_table(clips, recognizer.audio, on_progress=show) if options["front_end"] else None
         print_report(report)
-        if listened is not None:
-            console.print(front_end_grid(listened, clips.attributes).to_rich())
-            if out is not None:
-                listened.to_parquet(out / TABLE_FILE, index=False)
+        if options["front_end"]:
+            console.print(front_end_grid(outcomes, clips.attributes).to_rich())
         if out is not None:
             write_pages(report, out)
             console.print(f"wrote {out / HTML_FILE}, {out / PAGE_FILE}, {out / JSON_FILE} and the outcomes")
         _remember(report, options["history"], options["records"], options["state"])
     except Exception:
-        _publish_failure(time.monotonic() - started, exports)
+        publish_failure(seconds=time.monotonic() - started, **exports)
         raise
     publish(report, **exports)
     console.print(f"{report.judgement.outcome}: exit code {report.judgement.exit_code}")
@@ -184,13 +182,6 @@ def _policy(file: Path | None, tolerance: float | None, min_speakers: int | None
 def _attackable(count: int, recognizer: Recognizer, clips: Manifest) -> int:
     """No clip where there is only one command: of its clips no wrong one can be accepted."""
     return count if len(recognizer.commands) > 1 and clips.commands else 0
-
-
-def _publish_failure(seconds: float, exports: dict[str, Any]) -> None:
-    try:
-        publish_failure(seconds=seconds, **exports)
-    except ExportFailed as error:  # why the audit failed matters more, and comes after
-        notes.print(str(error))
 
 
 def _remember(report: AuditReport, history: Path | None, records: str | None, state: Path) -> None:

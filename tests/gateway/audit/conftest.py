@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.cli.audit.run import write_pages
+from monitoring.audit import AttackSettings, AuditFolder, run_audit
+from monitoring.measured import AuditSettings
+from recognizer.bundle import load_bundle
 from recognizer.manifest import load_manifest, write_table
+from recognizer.smoothing import RandomizedSmoothing
 
 
 @pytest.fixture(scope="session")
@@ -23,21 +27,21 @@ def many_speakers(tone_manifest: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def audited(bundle: Path, many_speakers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `evenvoice audit run` wrote. Read only."""
+    """The folder of an audit, with few draws and steps: what is read here is its files. Read only."""
     out = tmp_path_factory.mktemp("audits") / "tones"
-    program = Path(sys.executable).with_name("evenvoice")
-    arguments = (
-        "--bundle",
-        bundle,
-        "--manifest",
-        many_speakers,
-        "--out",
-        out,
-        "--min-speakers",
-        "10",
-        "--attacked-clips",
-        "2",
+    loaded = load_bundle(bundle)
+    smoothing = loaded.defenses["smoothing"]
+    assert isinstance(smoothing, RandomizedSmoothing)
+    few = RandomizedSmoothing(smoothing.network, loaded.labels, sigma=smoothing.sigma, draws=16, error_alpha=0.01)
+    report, _ = run_audit(
+        replace(loaded, defenses={**loaded.defenses, "smoothing": few}),
+        load_manifest(many_speakers),
+        source=many_speakers.name,
+        settings=AuditSettings(min_speakers=10),
+        attack=AttackSettings(
+            clips=2, eps_grid=(0.001, 0.02), steps=2, smoothing_steps=1, eot_draws=2, health_queries=2
+        ),
+        folder=AuditFolder(out),
     )
-    done = subprocess.run([program, "audit", "run", *arguments], capture_output=True, text=True, check=False)
-    assert (out / "audit.json").is_file(), done.stderr
+    write_pages(report, out)
     return out

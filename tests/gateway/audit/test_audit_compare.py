@@ -46,6 +46,16 @@ def test_an_audit_does_not_differ_from_itself(evenvoice: Evenvoice, audited: Pat
     assert "no figure of B is worse by more than 5 %" in done.words
 
 
+def test_bundles_that_decide_alike_are_alike_on_these_clips_only(
+    evenvoice: Evenvoice, audited: Path, changed: Path, tmp_path: Path
+) -> None:
+    report = json.loads((changed / "audit.json").read_text())
+    (changed / "audit.json").write_text(json.dumps(report | {"bundle_version": "sha256:" + "1" * 64}))
+    words = "same: not one of these clips fares otherwise, which says nothing of speakers whom nobody recorded"
+    assert words in compared(evenvoice, audited, changed, tmp_path / "c.json")[0].words
+    assert words not in compared(evenvoice, audited, audited, tmp_path / "c.json")[0].words
+
+
 def test_what_a_bundle_lost_is_found_and_is_that_of_a_slow_loop(
     evenvoice: Evenvoice, audited: Path, changed: Path, tmp_path: Path
 ) -> None:

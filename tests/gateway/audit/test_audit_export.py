@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_server import PROMTOOL, Prometheus, Pushgateway, needs_prometheus
 from robot import Evenvoice, Samples, samples_of
-from watchers import asked, asked_until_found, program, prometheus, pushgateway
 
-from gateway.cli.audit.export import read_report
 from gateway.cli.audit.publishing import publish, publish_failure
+from monitoring.report.load import load_report
 
 CLEAN, FIGURES = ("accuracy", "rejection", "auc_fpr"), ("accuracy", "rejection", "auc_fpr", "auc_acc")
 
@@ -89,16 +90,17 @@ def test_an_exported_audit_is_as_old_as_it_is(
     assert samples[key] == made
 
 
+@needs_prometheus
 def test_promtool_accepts_the_textfile(audited: Path, tmp_path: Path) -> None:
-    report = read_report(audited / "audit.json")
+    report = load_report(audited / "audit.json")
     publish(report, corpus='q"\\\n', textfile=tmp_path / "a.prom", pushgateway=None)
     with (tmp_path / "a.prom").open() as text:
-        done = subprocess.run([program("promtool"), "check", "metrics"], stdin=text, capture_output=True, text=True)
+        done = subprocess.run([str(PROMTOOL), "check", "metrics"], stdin=text, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_after_a_failure_the_textfile_keeps_the_figures_and_says_that_it_failed(audited: Path, tmp_path: Path) -> None:
-    report, out = read_report(audited / "audit.json"), tmp_path / "a.prom"
+    report, out = load_report(audited / "audit.json"), tmp_path / "a.prom"
     publish(report, corpus="c", textfile=out, pushgateway=None)
     before = samples_of(out.read_text())
     publish_failure(corpus="c", seconds=0.5, textfile=out, pushgateway=None)
@@ -118,38 +120,54 @@ def test_a_first_audit_that_fails_has_no_last_success(tmp_path: Path) -> None:
     assert names == {"evenvoice_audit_exit_code", "evenvoice_audit_duration_seconds"}
 
 
+@pytest.fixture
+def pushed(tmp_path: Path) -> Iterator[Pushgateway]:
+    gateway = Pushgateway(tmp_path)
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def prometheus(pushed: Pushgateway, tmp_path: Path) -> Iterator[Prometheus]:
+    """One that scrapes it each second, as docs/audit-tools.md says."""
+    started = Prometheus(tmp_path / "prometheus", {"pushgateway": (pushed.host,)})
+    yield started
+    started.stop()
+
+
+@needs_prometheus
 def test_prometheus_has_the_audit_that_was_pushed_and_no_group_that_is_gone(
-    audited: Path, written: dict[str, Any], tmp_path: Path
+    audited: Path, written: dict[str, Any], pushed: Pushgateway, prometheus: Prometheus
 ) -> None:
-    report = read_report(audited / "audit.json")
+    report = load_report(audited / "audit.json")
     corpus = "north/south"  # which the Pushgateway's path can hold in base64 only
-    with pushgateway(tmp_path) as gateway, prometheus(tmp_path, scraping=gateway) as server:
-        publish(report, corpus=corpus, textfile=None, pushgateway=gateway)
-        publish(report, corpus="other", textfile=None, pushgateway=gateway)
-        query = f'{{__name__=~"evenvoice_audit_.*", corpus="{corpus}"}}'
-        found = asked_until_found(server, query)
-        assert {(m.pop("job"), m.pop("instance", "")) for m, _ in found} == {("evenvoice_audit", "")}
-        samples = {(m.pop("__name__"), frozenset(m.items())): value for m, value in found}
-        assert figures_of(samples) == expected(written, corpus)
-        seconds = samples["evenvoice_audit_duration_seconds", frozenset({("corpus", corpus)})]
-        assert seconds == written["runtime"]["seconds"]
+    gateway = f"http://{pushed.host}"
+    publish(report, corpus=corpus, textfile=None, pushgateway=gateway)
+    publish(report, corpus="other", textfile=None, pushgateway=gateway)
+    query = f'{{__name__=~"evenvoice_audit_.*", corpus="{corpus}"}}'
+    found = [(dict(labels), value) for labels, value in prometheus.until(query)]
+    assert {(m.pop("job"), m.pop("instance", "")) for m, _ in found} == {("evenvoice_audit", "")}
+    samples = {(m.pop("__name__"), frozenset(m.items())): value for m, value in found}
+    assert figures_of(samples) == expected(written, corpus)
+    seconds = samples["evenvoice_audit_duration_seconds", frozenset({("corpus", corpus)})]
+    assert seconds == written["runtime"]["seconds"]
 
-        gone = report.defenses[0].attributes[0].groups[0].group
-        first = report.defenses[0].attributes[0]
-        fewer = first.model_copy(update={"groups": first.groups[1:]})
-        smaller = report.defenses[0].model_copy(update={"attributes": (fewer,)})
-        later = report.created_at + timedelta(days=1)
-        report = report.model_copy(update={"defenses": (smaller,), "created_at": later})
-        publish(report, corpus=corpus, textfile=None, pushgateway=gateway)
-        of_corpus = f'evenvoice_audit_last_success_timestamp_seconds{{corpus="{corpus}"}}'
-        assert asked_until_found(server, f"{of_corpus} == {later.timestamp()}")
-        assert asked(server, f'evenvoice_audit_accuracy{{corpus="{corpus}", group="{gone}"}}') == []
-        assert asked(server, f'evenvoice_audit_accuracy{{corpus="other", group="{gone}"}}') != []
+    gone = report.defenses[0].attributes[0].groups[0].group
+    first = report.defenses[0].attributes[0]
+    fewer = first.model_copy(update={"groups": first.groups[1:]})
+    smaller = report.defenses[0].model_copy(update={"attributes": (fewer,)})
+    later = report.created_at + timedelta(days=1)
+    report = report.model_copy(update={"defenses": (smaller,), "created_at": later})
+    publish(report, corpus=corpus, textfile=None, pushgateway=gateway)
+    of_corpus = f'evenvoice_audit_last_success_timestamp_seconds{{corpus="{corpus}"}}'
+    assert prometheus.until(f"{of_corpus} == {later.timestamp()}")
+    assert prometheus.query(f'evenvoice_audit_accuracy{{corpus="{corpus}", group="{gone}"}}') == []
+    assert prometheus.query(f'evenvoice_audit_accuracy{{corpus="other", group="{gone}"}}') != []
 
-        publish_failure(corpus=corpus, seconds=0.1, textfile=None, pushgateway=gateway)
-        assert asked_until_found(server, f'evenvoice_audit_exit_code{{corpus="{corpus}"}} == 3')
-        assert asked(server, f'evenvoice_audit_accuracy{{corpus="{corpus}"}}') != []
-        assert asked(server, f"{of_corpus} == {later.timestamp()}") != []
+    publish_failure(corpus=corpus, seconds=0.1, textfile=None, pushgateway=gateway)
+    assert prometheus.until(f'evenvoice_audit_exit_code{{corpus="{corpus}"}} == 3')
+    assert prometheus.query(f'evenvoice_audit_accuracy{{corpus="{corpus}"}}') != []
+    assert prometheus.query(f"{of_corpus} == {later.timestamp()}") != []
 
 
 def test_an_export_beside_a_gateway_adds_nothing_to_the_gateways_counters(audited: Path, tmp_path: Path) -> None:
@@ -178,7 +196,7 @@ def test_a_file_that_is_no_report_is_one_line(evenvoice: Evenvoice, tmp_path: Pa
     (tmp_path / "a.json").write_text('{"schema": "evenvoice.audit/99"}')
     done = evenvoice("audit", "export", tmp_path / "a.json", "--textfile", tmp_path / "a.prom")
     assert done.code != 0
-    assert f"{tmp_path / 'a.json'} is no audit.json of this evenvoice" in done.err
+    assert f"{tmp_path / 'a.json'} is of the schema evenvoice.audit/99" in done.err
     assert not (tmp_path / "a.prom").exists()
 
 

@@ -12,8 +12,10 @@ import soundfile
 import soxr
 from robot import Evenvoice
 
-from gateway.cli.audit.front_end import FrontEnd, front_end_table, listen
+from gateway.cli.audit.front_end import FrontEnd, listen
+from monitoring.audit import decide_all
 from recognizer.audio import AudioFormat, TooLong, admit
+from recognizer.bundle import load_bundle
 from recognizer.manifest import load_manifest, write_table
 from training.corpora.synthetic import synthesize
 
@@ -44,7 +46,7 @@ def recorded(path: Path, *parts: np.ndarray, rate: int = RATE) -> Path:
 def test_the_first_utterance_is_cut_out_of_a_recording(words: list[np.ndarray], tmp_path: Path) -> None:
     word, before = words[0], background(1.5)
     path = recorded(tmp_path / "r.wav", before, word, background(1.5))
-    clip = FrontEnd()(path, AUDIO)
+    clip = FrontEnd()(path, AUDIO).clip
     assert clip is not None
     assert 0.2 < clip.seconds < len(word) / RATE + 0.5
     samples, _ = soundfile.read(path, dtype="float32")
@@ -54,7 +56,7 @@ def test_the_first_utterance_is_cut_out_of_a_recording(words: list[np.ndarray], 
 
 
 def test_a_recording_without_speech_is_missed(tmp_path: Path) -> None:
-    assert FrontEnd()(recorded(tmp_path / "r.wav", background(2, 0.01)), AUDIO) is None
+    assert FrontEnd()(recorded(tmp_path / "r.wav", background(2, 0.01)), AUDIO).clip is None
 
 
 def test_of_two_utterances_the_first_counts(words: list[np.ndarray], tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_of_two_utterances_the_first_counts(words: list[np.ndarray], tmp_path: P
     both = recorded(tmp_path / "two.wav", pause, words[0], pause, words[13], pause)
     alone = recorded(tmp_path / "one.wav", pause, words[0], pause)
     assert len(listen(both, AUDIO).utterances) == 2
-    two, one = FrontEnd()(both, AUDIO), FrontEnd()(alone, AUDIO)
+    two, one = FrontEnd()(both, AUDIO).clip, FrontEnd()(alone, AUDIO).clip
     assert two is not None
     assert one is not None
     np.testing.assert_array_equal(two.waveform, one.waveform)
@@ -73,7 +75,7 @@ def test_a_recording_is_heard_at_its_own_rate_and_handed_over_at_the_recognisers
 ) -> None:
     whole = np.concatenate([background(1), words[0], background(1)])
     path = recorded(tmp_path / "r.wav", soxr.resample(whole, RATE, 44_100), rate=44_100)
-    clip = FrontEnd()(path, AUDIO)
+    clip = FrontEnd()(path, AUDIO).clip
     assert clip is not None
     assert clip.sample_rate == 44_100
     assert len(clip.waveform) == pytest.approx(clip.seconds * RATE, abs=2)
@@ -109,12 +111,11 @@ def test_a_missed_command_is_a_rejection_by_every_defense_and_counted_by_group(
                  "--attacked-clips", "0", "--min-speakers", "10", "--shard-clips", "16")  # fmt: skip
     done = evenvoice(*arguments, "--out", tmp_path / "one")
     assert done.err.count("Traceback") == 0, done.err
-    heard = pd.read_parquet(tmp_path / "one" / "front_end.parquet")
-    missed = heard[heard["utterances"] == 0]
+    outcomes = pd.read_parquet(tmp_path / "one" / "outcomes.parquet")
+    missed = outcomes[outcomes["utterances"] == 0].drop_duplicates("clip")
     share = missed.groupby("room").size().reindex(["loud", "quiet"], fill_value=0) / 24
     assert 0.2 < share["loud"] <= 0.5  # what the machine drowned; the clear ones are heard
     assert share["quiet"] == 0
-    outcomes = pd.read_parquet(tmp_path / "one" / "outcomes.parquet")
     by_defense = outcomes[outcomes["reason"] == "missed"].groupby("defense")["clip"].agg(set)
     assert len(by_defense) == 3
     assert all(clips == set(missed["clip"]) for clips in by_defense)
@@ -127,6 +128,10 @@ def test_a_missed_command_is_a_rejection_by_every_defense_and_counted_by_group(
         own = outcomes[outcomes["defense"] == result["defense"]]
         assert rejected == pytest.approx((own["outcome"] == "rejected").groupby(own["room"]).mean().to_dict())
         assert set(own.loc[own["reason"] == "missed", "score"].fillna(1.0)) == {1.0}
+    assert done.err.count("deciding on clips") == 1
+    assert "listening" not in done.err  # each recording is played once, while it is decided on
+    (row,) = (line.split() for line in done.out.splitlines() if line.split()[:2] == ["room:", "loud"])
+    assert row[2:5] == ["6", "24", str(len(missed))]
     assert f"in {len(missed)} of 48 with a command it heard no utterance" in done.words
 
     evenvoice(*arguments, "--out", tmp_path / "two", "--workers", "2")
@@ -140,11 +145,12 @@ def test_without_the_front_end_nothing_is_missed(
               "--attacked-clips", "0", "--out", tmp_path)  # fmt: skip
     report = json.loads((tmp_path / "audit.json").read_text())
     assert {c["missed"] for c in report["coverage"]} == {None}
-    assert not pd.read_parquet(tmp_path / "outcomes.parquet")["reason"].eq("missed").any()
-    assert not (tmp_path / "front_end.parquet").exists()
+    outcomes = pd.read_parquet(tmp_path / "outcomes.parquet")
+    assert not outcomes["reason"].eq("missed").any()
+    assert "utterances" not in outcomes
 
 
-def test_the_table_says_how_many_utterances_and_where(words: list[np.ndarray], tmp_path: Path) -> None:
+def test_the_outcomes_say_how_many_utterances_and_where(bundle: Path, words: list[np.ndarray], tmp_path: Path) -> None:
     pause = background(1.5)
     paths = {
         "a/none.wav": (pause, pause),
@@ -157,9 +163,11 @@ def test_the_table_says_how_many_utterances_and_where(words: list[np.ndarray], t
     (tmp_path / "a" / "broken.wav").write_bytes(b"RIFF")
     rows.append({"path": "a/broken.wav", "command": "go", "speaker": "a", "split": "test", "gender": "female"})
     write_table(pd.DataFrame(rows), tmp_path / "m.csv")
-    table = front_end_table(load_manifest(tmp_path / "m.csv"), AUDIO).set_index("clip")
-    assert dict(table["utterances"].items()) == dict(zip(table.index, (0, 2), strict=True))
-    none, two = (table.iloc[i] for i in (0, 1))
-    assert np.isnan(none["start"])
-    assert 1.3 < two["start"] < two["end"] < 1.7 + len(words[0]) / RATE
+    manifest = load_manifest(tmp_path / "m.csv")
+    outcomes, unheard = decide_all(load_bundle(bundle), manifest, defenses=["none"], seed=0, cut=FrontEnd())
+    assert [u.clip.rpartition("/")[2] for u in unheard] == ["broken.wav"]
+    none, two = (outcomes.iloc[i] for i in (0, 1))
+    assert (none["utterances"], two["utterances"]) == (0, 2)
+    assert np.isnan(none["utterance_start"])
+    assert 1.3 < two["utterance_start"] < two["utterance_end"] < 1.7 + len(words[0]) / RATE
     assert two["seconds"] == pytest.approx(4.5 + (len(words[0]) + len(words[13])) / RATE, abs=0.001)

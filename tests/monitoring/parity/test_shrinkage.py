@@ -155,6 +155,25 @@ def test_a_plain_least_squares_gives_the_fit_where_all_know_equally_much() -> No
     assert [cell.fitted for cell in cells] == pytest.approx(list(by_hand.ravel()), rel=1e-9)
 
 
+@pytest.mark.parametrize("score", [0.0, 5.0])
+def test_intersections_of_which_nobody_or_everybody_is_rejected_are_no_error(score: float) -> None:
+    """All cells are alike, and no variance is left to weigh them by: most have a speaker or two."""
+    rng = np.random.default_rng(11)
+    speakers = np.array([f"s{j:04}" for j in range(300)])
+    tables = {
+        attribute: SpeakerTable(
+            speakers, rng.choice([f"{attribute}{k}" for k in range(n)], 300), np.full(300, 5), np.full(300, score)
+        )
+        for attribute, n in (("accent", 14), ("age", 9), ("gender", 3))
+    }
+    cells = shrunken_intersections(tables)
+    assert len(cells) > 100
+    for cell in cells:
+        assert cell.mean == score / 5
+        assert cell.fitted == pytest.approx(score / 5, abs=1e-6)
+        assert cell.shrunken == pytest.approx(score / 5, abs=1e-6)
+
+
 def test_intersections_with_an_undeclared_attribute_are_listed_raw() -> None:
     rates = {(a, g): (0.3, 30) for a in ("x", "y") for g in ("f", "m")} | {("undeclared", "f"): (0.9, 30)}
     cells = {cell.group: cell for cell in shrunken_intersections(crossed(rates, np.random.default_rng(9)))}
