@@ -89,8 +89,9 @@ class Settings(BaseSettings):
     """k: a group's series advance only after so many new commands ..."""
     release_speakers: int = Field(default=3, ge=1)
     """m: ... from so many speakers."""
-    ledger_seconds: float = Field(default=1.0, gt=0, le=3600)
-    """How often stored decisions are looked through for what may be counted by group."""
+    ledger_seconds: float = Field(default=1.0, gt=0, le=60)
+    """How often stored decisions are looked through for what may be counted by group. An alert fires where that is not
+    done for minutes."""
     ledger_grace_seconds: float | None = Field(default=None, ge=0, le=3600)
     """What came less than so many seconds ago is not counted yet: its row may still be corrected. Four deadlines where
     not set."""
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
     fairness_tolerance: float = Field(default=0.02, ge=0, lt=1)
     """The difference of rejection rates between a group and the rest that is still acceptable."""
     fairness_alpha: float = Field(default=0.05, gt=0, lt=1)
-    """The probability of a false alarm that is accepted, over all groups and all time."""
+    """The probability of a false alarm that is accepted, over all groups and all time, under each defense."""
 
     @model_validator(mode="after")
     def _answers_while_valid(self) -> Self:

@@ -21,7 +21,7 @@ class LiveSettings:
     tolerance: float = 0.02
     """The difference of rejection rates that is still acceptable."""
     alpha: float = 0.05
-    """The probability of a false alarm, over all groups and all time."""
+    """The probability of a false alarm, over all groups and all time, under each defense."""
     session_seconds: int = SESSION_SECONDS
 
 

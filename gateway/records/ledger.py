@@ -21,7 +21,7 @@ from gateway.records.engine import writing
 from gateway.records.errors import RecordsError, cause_of
 from gateway.records.ledger_intake import take_in
 from gateway.records.ledger_reading import Day, days_of, read_snapshot
-from gateway.records.ledger_rows import advance, carry_out, state_of, upsert
+from gateway.records.ledger_rows import State, advance, carry_out, state_of, upsert
 from gateway.records.ledger_sessions import settle
 from gateway.records.tables import LEDGER, LEDGER_MODELS
 from monitoring.fairness import Bundle, Snapshot
@@ -32,7 +32,8 @@ GRACE_SECONDS = 4.0
 """How long after a command came its row may still be corrected, with the default deadline."""
 
 _BETWEEN_SECONDS = 0.005
-"""Between two transactions of a pass, for the decisions that wait to be stored."""
+"""Between two transactions of a pass, for the decisions that wait to be stored; more where one took longer, so that a
+pass with much to do leaves half of the time to others."""
 
 _IDLE_SECONDS = 5.0
 """How often a pass that finds nothing says that it passed."""
@@ -92,18 +93,13 @@ class Ledger:
             RecordsError: the records can't be read or written; what was not done is done by a later pass.
         """
         try:
-            with self._engine.connect() as connection:
-                age = self._now() - state_of(connection).passed_at
-            if 0 <= age < unless_within:
+            self._announce()  # also where another process always passes first
+            before = self._state()
+            age = self._now() - before.passed_at
+            if 0 <= age < unless_within or not self._go_through(is_over):
                 return
-            self._announce()
-            for step in (take_in, settle):  # a window is settled once all that was said in it is taken in
-                while step(self._engine, self.settings, now=self._now(), grace=self._grace):
-                    if is_over():
-                        return
-                    time.sleep(_BETWEEN_SECONDS)
-            if not 0 <= age < _IDLE_SECONDS:
-                self._say_passed()
+            if not 0 <= age < _IDLE_SECONDS or self._state().version != before.version:
+                self._say_passed()  # last: a pass that fails in its middle each time must not look like one
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise RecordsError(f"stored decisions can't be counted: {cause_of(error)}") from None
 
@@ -134,6 +130,21 @@ class Ledger:
                 return days_of(connection, now=self._now())
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise RecordsError(f"the ledger can't be read: {cause_of(error)}") from None
+
+    def _go_through(self, is_over: Callable[[], bool]) -> bool:
+        """Do everything that is due; says whether it came to the end."""
+        for step in (take_in, settle):  # a window is settled once all that was said in it is taken in
+            begun = time.monotonic()
+            while step(self._engine, self.settings, now=self._now(), grace=self._grace):
+                if is_over():
+                    return False
+                time.sleep(max(_BETWEEN_SECONDS, time.monotonic() - begun))
+                begun = time.monotonic()
+        return True
+
+    def _state(self) -> State:
+        with self._engine.connect() as connection:
+            return state_of(connection)
 
     def _announce(self) -> None:
         bundle = self._served

@@ -12,7 +12,19 @@ import sqlalchemy as sa
 
 from gateway.records.decided import decision_of
 from gateway.records.engine import writing
-from gateway.records.ledger_rows import CELL, Write, advance, carry_out, cell_of, state_of, upsert, utc, where_in
+from gateway.records.ledger_rows import (
+    CELL,
+    Write,
+    advance,
+    carry_out,
+    cell_of,
+    delete,
+    state_of,
+    unmark,
+    upsert,
+    utc,
+    where_in,
+)
 from gateway.records.tables import DECISIONS, HELD, LEDGER_MODELS, SESSIONS, TALLIES, TALLY_DAYS
 from monitoring.live import LiveSettings, label_result, tally_of, tally_of_label
 from monitoring.release import NOBODY, Lot, Lots
@@ -26,6 +38,7 @@ AT_ONCE = 32
 
 _HELD_KEY = (*CELL, "is_of_labels", "speaker")
 _SESSION_KEY = SessionKey._fields
+_DAY_COUNTS = frozenset({"accepted", "rejected"})
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +78,11 @@ def take_in(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: flo
         day = datetime.fromtimestamp(now, UTC)
         writes = [
             *_Intake(connection, settings, _readable(decisions), _readable(labels)).writes(connection, day),
-            *_mark("is_pending", decisions),
-            *_mark("is_label_pending", labels),
+            *unmark(connection, "is_pending", [row.request_id for row in decisions]),
+            *unmark(connection, "is_label_pending", [row.request_id for row in labels]),
         ]
     with writing(engine) as connection:
-        if not advance(connection, state, passed_at=now):
+        if not advance(connection, state):
             return False  # somebody else does it
         carry_out(connection, writes)
     return max(len(decisions), len(labels)) == AT_ONCE
@@ -130,12 +143,11 @@ class _Intake:
             for cell, is_of_labels, speaker in self._held_before
             if Lot(cell, is_of_labels, speaker != NOBODY) in self._released
         ]
-        if gone:
-            yield Write(HELD.delete().where(where_in(HELD, _HELD_KEY, gone)))
+        yield from delete(connection, HELD, _HELD_KEY, gone)
         yield from upsert(connection, HELD, list(self._held_rows()))
         tallies = [{**cell._asdict(), "tally": tally.to_json()} for cell, tally in self._tallies.items()]
         yield from upsert(connection, TALLIES, tallies)
-        yield from upsert(connection, TALLY_DAYS, list(self._day_rows(day)), summed=("accepted", "rejected"))
+        yield from upsert(connection, TALLY_DAYS, list(self._day_rows(day)), summed=_DAY_COUNTS)
         yield from upsert(connection, SESSIONS, [_session_row(session) for session in self._sessions])
         yield from upsert(connection, LEDGER_MODELS, self._unnamed_models(connection, day))
 
@@ -151,7 +163,7 @@ class _Intake:
         for lot, tally in self._released.items():
             by_cell.setdefault(lot.cell, Tally()).add(tally)
         for cell, tally in by_cell.items():
-            counts = {name: tally.outcomes[name] for name in ("accepted", "rejected")}
+            counts = {name: tally.outcomes[name] for name in _DAY_COUNTS}
             if any(counts.values()):
                 yield {**cell._asdict(), "day": day.date(), **counts}
 
@@ -221,9 +233,3 @@ def _session_row(session: Session) -> Mapping[str, Any]:
         "decided": session.decided,
         "rejected": session.rejected,
     }
-
-
-def _mark(mark: str, rows: Sequence[sa.Row[Any]]) -> Iterator[Write]:
-    if rows:
-        taken = DECISIONS.c.request_id.in_([row.request_id for row in rows])
-        yield Write(DECISIONS.update().where(taken).values({mark: False}))

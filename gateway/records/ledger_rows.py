@@ -1,18 +1,29 @@
-"""Reading and writing the ledger's rows."""
+"""Reading and writing the ledger's rows.
+
+On SQLite a decision that is to be stored waits for whoever writes. So there everything is ready before the lock is
+taken, statements as text and parameters as SQLite takes them, and is carried out in a few calls of the driver: a fifth
+of the time that SQLAlchemy takes to make the same of it. On PostgreSQL nobody waits, and round trips are what costs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
 
-from gateway.records.tables import LEDGER
+from gateway.records.tables import DECISIONS, LEDGER
 from monitoring.tally import Cell
 
 CELL = Cell._fields
+
+Key = tuple[Any, ...]
+
+_Insert = TypeVar("_Insert", sqlite.Insert, postgresql.Insert)
 
 
 class State(NamedTuple):
@@ -46,12 +57,29 @@ def advance(connection: sa.Connection, seen: State | None = None, **changes: flo
 class Write(NamedTuple):
     """A statement that is ready: what takes time is done before anything is locked."""
 
-    statement: sa.Executable
-    rows: Sequence[Mapping[str, Any]] | None = None
+    statement: sa.Executable | str
+    """Text is SQLite's own SQL."""
+    rows: Sequence[Any]
+    """Mappings, or tuples of SQLite's own."""
+
+
+class _Sql(NamedTuple):
+    """A statement as SQLite takes it, and how its parameters are told, in order."""
+
+    text: str
+    tellers: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> Write:
+        told = [tuple(row[name] if tell is None else tell(row[name]) for name, tell in self.tellers) for row in rows]
+        return Write(self.text, told)
 
 
 def upsert(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, summed: Collection[str] = ()
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    summed: frozenset[str] = frozenset(),
 ) -> Iterator[Write]:
     """Insert rows, or put them in the place of those with the same key.
 
@@ -61,28 +89,83 @@ def upsert(
     """
     if not rows:
         return
-    statement = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
+    if connection.dialect.name == "sqlite":
+        yield _sqlite_upsert(connection.dialect, table, summed).write(rows)
+    else:
+        # RETURNING makes SQLAlchemy send the rows in one statement rather than one each
+        yield Write(_upsert(postgresql.insert(table), table, summed).returning(*table.primary_key), rows)
+
+
+def delete(
+    connection: sa.Connection, table: sa.Table, names: tuple[str, ...], keys: Collection[Key]
+) -> Iterator[Write]:
+    """Delete the rows whose columns of these names are one of some tuples."""
+    if not keys:
+        return
+    if connection.dialect.name == "sqlite":
+        yield _sqlite_delete(connection.dialect, table, names).write(dict(zip(names, key, strict=True)) for key in keys)
+    else:
+        yield Write(table.delete().where(where_in(table, names, keys)), ())
+
+
+def unmark(connection: sa.Connection, mark: str, request_ids: Collection[str]) -> Iterator[Write]:
+    """Say that decisions are taken in, or their labels: `mark` is the column that says they are not."""
+    if not request_ids:
+        return
+    if connection.dialect.name == "sqlite":
+        yield _sqlite_unmark(connection.dialect, mark).write({"taken": request_id} for request_id in request_ids)
+    else:
+        taken = DECISIONS.c.request_id.in_(request_ids)
+        yield Write(DECISIONS.update().where(taken).values({mark: False}), ())
+
+
+def carry_out(connection: sa.Connection, writes: Iterable[Write]) -> None:
+    for statement, rows in writes:
+        if isinstance(statement, str):
+            connection.exec_driver_sql(statement, list(rows))
+        elif rows:
+            connection.execute(statement, rows).all()
+        else:
+            connection.execute(statement)
+
+
+@lru_cache
+def _sqlite_upsert(dialect: sa.Dialect, table: sa.Table, summed: frozenset[str]) -> _Sql:
+    return _sql(dialect, _upsert(sqlite.insert(table), table, summed), {c.name: c.type for c in table.columns})
+
+
+@lru_cache
+def _sqlite_delete(dialect: sa.Dialect, table: sa.Table, names: tuple[str, ...]) -> _Sql:
+    types = {name: table.c[name].type for name in names}
+    return _sql(dialect, table.delete().where(*(table.c[n] == sa.bindparam(n, type_=types[n]) for n in names)), types)
+
+
+@lru_cache
+def _sqlite_unmark(dialect: sa.Dialect, mark: str) -> _Sql:
+    key = DECISIONS.c.request_id
+    statement = DECISIONS.update().where(key == sa.bindparam("taken")).values({mark: sa.false()})
+    return _sql(dialect, statement, {"taken": key.type})
+
+
+def _upsert(insert: _Insert, table: sa.Table, summed: frozenset[str]) -> _Insert:
     keys = [column.name for column in table.primary_key]
-    new = statement.excluded
+    new = insert.excluded
     changes = {
         column.name: table.c[column.name] + new[column.name] if column.name in summed else new[column.name]
         for column in table.columns
         if column.name not in keys
     }
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=changes)
-    # RETURNING makes SQLAlchemy send the rows in one statement rather than one each
-    yield Write(statement.returning(table.c[keys[0]]), rows)
+    return insert.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
-def carry_out(connection: sa.Connection, writes: Iterable[Write]) -> None:
-    for write in writes:
-        if write.rows is None:
-            connection.execute(write.statement)
-        else:
-            connection.execute(write.statement, write.rows).all()
+def _sql(dialect: sa.Dialect, statement: sa.ClauseElement, types: Mapping[str, sa.types.TypeEngine[Any]]) -> _Sql:
+    compiled = statement.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler)
+    names = compiled.positiontup or ()
+    return _Sql(str(compiled), tuple((n, types[n].dialect_impl(dialect).bind_processor(dialect)) for n in names))
 
 
-def where_in(table: sa.Table, names: Sequence[str], keys: Collection[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
+def where_in(table: sa.Table, names: Sequence[str], keys: Collection[Key]) -> sa.ColumnElement[bool]:
     """The rows whose columns of these names are one of some tuples."""
     return sa.tuple_(*(table.c[name] for name in names)).in_(list(keys))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from gateway.records.engine import writing
-from gateway.records.ledger_intake import due, session_of
-from gateway.records.ledger_rows import Write, advance, carry_out, cell_of, state_of, upsert, where_in
-from gateway.records.tables import EVIDENCE, LEDGER_MODELS, SESSIONS, VOICES
+from gateway.records.ledger_intake import session_of
+from gateway.records.ledger_rows import Write, advance, carry_out, cell_of, delete, state_of, upsert, where_in
+from gateway.records.tables import DECISIONS, EVIDENCE, LEDGER_MODELS, SESSIONS, VOICES
 from monitoring.evidence import EvidenceKey, GroupEvidence, groups_bet_on, is_new_to
 from monitoring.live import LiveSettings
 from monitoring.sessions import Session, SessionKey
@@ -36,15 +37,23 @@ def settle(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: floa
         order = (SESSIONS.c.ends_at, SESSIONS.c.first_at, *(SESSIONS.c[name] for name in _WHO))
         ended = sa.select(SESSIONS).where(SESSIONS.c.ends_at <= now - grace).order_by(*order).limit(AT_ONCE)
         sessions = [session_of(row) for row in connection.execute(ended)]
-        if not sessions or connection.execute(due(now, grace).limit(1)).first() is not None:
+        if not sessions or connection.execute(_left(max(session.key.ends_at for session in sessions))).first():
             return False  # what was said in a window may not be taken in yet
         settlement = _Settlement(connection, settings, sessions, position=state.position)
         writes = list(settlement.writes(connection))
     with writing(engine) as connection:
-        if not advance(connection, state, passed_at=now, position=settlement.position):
+        if not advance(connection, state, position=settlement.position):
             return False
         carry_out(connection, writes)
     return len(sessions) == AT_ONCE
+
+
+def _left(before: int) -> sa.Select[Any]:
+    """Whether anything that came before a time, seconds since the epoch, is not taken in. What came after may wait:
+    under steady traffic something always does.
+    """
+    came = DECISIONS.c.received_at < datetime.fromtimestamp(before, UTC)
+    return sa.select(DECISIONS.c.request_id).where(DECISIONS.c.is_pending, came).limit(1)
 
 
 class _Settlement:
@@ -123,7 +132,7 @@ class _Settlement:
 
     def writes(self, connection: sa.Connection) -> Iterator[Write]:
         keys = [session.key for session in self._sessions]
-        yield Write(SESSIONS.delete().where(where_in(SESSIONS, SessionKey._fields, keys)))
+        yield from delete(connection, SESSIONS, SessionKey._fields, keys)
         voices = [
             {**cell._asdict(), "speaker": speaker, "ends_at": ends_at, "position": position}
             for (cell, speaker), (ends_at, position) in self._voices.items()

@@ -82,7 +82,8 @@ LEDGER = sa.Table(
     sa.Column("passed_at", sa.Float, nullable=False),
 )
 """One row. `version`: changes with everything that the ledger's tables hold, so that two that count at once can't both
-write. `position`: of the session that was settled last. `passed_at`: seconds since the epoch."""
+write. `position`: of the session that was settled last. `passed_at`: when a pass last came to
+its end, seconds since the epoch."""
 
 LEDGER_MODELS = sa.Table(
     "ledger_models",

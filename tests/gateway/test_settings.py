@@ -36,7 +36,8 @@ def test_the_largest_clip_fits_into_the_largest_body() -> None:
     [
         ("workers", "0"), ("workers", "many"), ("deadline_ms", "0"), ("deadline_ms", "-1"), ("deadline_ms", "nan"),
         ("max_pending", "0"), ("valid_for_ms", "0"), ("max_body_bytes", "0"), ("release_commands", "0"),
-        ("release_speakers", "0"), ("ledger_seconds", "0"), ("ledger_seconds", "inf"), ("ledger_grace_seconds", "-1"),
+        ("release_speakers", "0"), ("ledger_seconds", "0"), ("ledger_seconds", "inf"), ("ledger_seconds", "61"),
+        ("ledger_grace_seconds", "-1"),
         ("session_seconds", "0"), ("fairness_tolerance", "1"), ("fairness_tolerance", "nan"), ("fairness_alpha", "0"),
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ import gateway.records
 from gateway.records import Records, migrate
 from gateway.records.engine import open_engine, parse_url, writing
 from gateway.records.ledger import Ledger
-from gateway.records.ledger_intake import due
+from gateway.records.ledger_intake import due, take_in
 from gateway.records.retention import erase_older
 from gateway.records.tables import DECISIONS, SESSIONS
 from gateway.settings import Sync
@@ -185,6 +185,26 @@ def assert_right(truth: Truth, samples: Samples, now: float) -> None:
             assert value == sum(draws[have["attribute"], have["group"]])
 
 
+@pytest.mark.parametrize("few", ["female", "male"])
+def test_evidence_stands_still_while_too_few_speakers_came_since_it_last_moved(
+    open_ledger: Open, records: Records, clock: Clock, few: str
+) -> None:
+    """Whoever was heard before does not hide the one who is heard now."""
+    ledger = open_ledger(4, 2)
+    seen = []
+    for alone in (False, True, True, False):
+        for group in ("female", "male"):
+            for number in range(4):
+                speaker = f"{group}-{0 if alone and group == few else number % 2}"
+                store(records, groups={"gender": group}, speaker=speaker, received_at=utc(clock.at + number))
+        clock.at += SECONDS
+        ledger.run()
+        standings = ledger.snapshot().standings.values()
+        seen.append(sorted((s.sessions, s.evidence.log_wealth.sum()) for s in standings))
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+    assert [sessions for sessions, _ in seen[3]] == [0, 6, 8]  # `other` has none
+
+
 def test_every_series_of_a_bundle_is_there_at_zero_from_the_start(open_ledger: Open) -> None:
     samples = scrape(open_ledger())
     cells = {
@@ -259,6 +279,59 @@ def test_a_session_is_settled_only_when_all_that_was_said_in_it_is_taken_in(
     (row,) = {(v["speaker"], v["position"]) for v in database.rows("voices") if v["speaker"] == "s0"}
     assert row == ("s0", 1)
     assert counted(ledger, attribute="accent") == 150
+
+
+def test_sessions_are_settled_though_commands_go_on_coming(
+    open_ledger: Open, records: Records, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under steady traffic something is always due that came after the last look."""
+    ledger = open_ledger(1, 1)
+    for speaker in ("s0", "s1"):
+        store(records, groups=PEOPLE[speaker], speaker=speaker, received_at=utc(clock.at))
+    clock.at += 2 * SECONDS
+
+    def take_in_and_hear(*passed: Any, **named: Any) -> bool:
+        more = take_in(*passed, **named)
+        store(records, groups=PEOPLE["s2"], speaker="s2", received_at=utc(clock.at))
+        return more
+
+    monkeypatch.setattr("gateway.records.ledger.take_in", take_in_and_hear)
+    for _ in range(3):
+        ledger.run()
+        clock.at += 1
+    assert {row["speaker"] for row in database.rows("voices")} == {"s0", "s1"}
+    assert {row["speaker"] for row in database.rows("sessions")} == {"s2"}
+
+
+def test_a_pass_that_fails_in_its_middle_each_time_does_not_look_like_one(
+    open_ledger: Open, records: Records, database: Database, clock: Clock
+) -> None:
+    """A ledger that settles nothing is stale, though what is said is still taken in."""
+    ledger = open_ledger(1, 1)
+    store(records, groups=PEOPLE["s0"], speaker="s0", received_at=utc(clock.at))
+    ledger.run()
+    passed_at = ledger.snapshot().passed_at
+    assert passed_at == clock.at
+    database.run("UPDATE sessions SET groups = '7'")  # no evenvoice stores that
+    clock.at += 2 * SECONDS
+    for _ in range(2):
+        store(records, groups=PEOPLE["s0"], speaker="s0", received_at=utc(clock.at))
+        with pytest.raises(AttributeError):
+            ledger.run()
+    assert ledger.snapshot().passed_at == passed_at
+
+
+def test_a_gateway_whose_turn_never_comes_says_what_it_serves_all_the_same(
+    open_ledger: Open, records: Records, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ledger().run()
+    other = records.ledger(LiveSettings(), now=clock)
+    bundle = replace(BUNDLE, model="f" * 12)
+    with monkeypatch.context() as broken:
+        broken.setattr(other, "_announce", lambda: None)  # as where the database is away
+        other.serve(bundle)
+    other.run(unless_within=60)
+    assert bundle in other.snapshot().bundles
 
 
 def test_a_group_that_never_has_speakers_enough_takes_no_more_room_the_more_it_says(
