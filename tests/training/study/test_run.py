@@ -20,12 +20,12 @@ import pytest
 import soundfile
 import torch
 
+from recognizer import whole_file
 from recognizer.audio import AudioFormat
 from recognizer.manifest import ManifestError, load_manifest
 from recognizer.progress import Stage, silent
 from training.corpora.splits import SplitKind
 from training.hardening import TrainingError
-from training.study import folder as files
 from training.study import hardened
 from training.study.begin import begin
 from training.study.evaluation import evaluate_network
@@ -390,7 +390,7 @@ def test_a_full_disk_stops_the_study_and_leaves_what_is_finished(
             if TRICKS in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
                 raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "os", FullDisk)
+    monkeypatch.setattr(whole_file, "os", FullDisk)
     with pytest.raises(StudyError, match=r"network.safetensors can't be written: No space left on device"):
         run(tone_manifest, copy)
     assert [p.name for p in home.iterdir()] == ["checkpoint.pt"]
