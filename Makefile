@@ -29,7 +29,7 @@ demo: $(STAMP) ## Train on synthetic voices, audit, serve on 127.0.0.1:3000, ask
 	@$(BIN)/evenvoice demo $(if $(ONCE),--once)
 
 test: $(STAMP) ## Run every test.
-	@echo "Running the tests (about fifteen minutes) ..."
+	@echo "Running the tests (about half an hour) ..."
 	@$(BIN)/python -m pytest
 
 lint: $(STAMP) ## Check style and types.
