@@ -71,9 +71,15 @@ class SoundServer:
                 raise RuntimeError((self._folder / "log").read_text(errors="replace"))
             time.sleep(0.05)
 
+    def stand_still(self) -> None:
+        """Answer nobody any more, until it is stopped."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)
             self._process.wait(10)
             self._process = None
 

@@ -25,7 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gateway.client import Answer, Client
+from gateway.client import Answer, Client, clock
 
 AT_LEAST_ONCE = 1
 UNDER_WAY = 4
@@ -83,21 +83,24 @@ class Bridge:
         elif not self._room.acquire(blocking=False):
             self._publish(robot, Answer(None, f"{UNDER_WAY + WAITING} clips are under way"), message)
         else:  # the network's thread must not wait
-            self._threads.submit(self._decide, robot, message)
+            self._threads.submit(self._decide, robot, message, clock.now())
 
-    def _decide(self, robot: str, message: mqtt.MQTTMessage) -> None:
+    def _decide(self, robot: str, message: mqtt.MQTTMessage, came: float) -> None:
         try:
             correlation = _correlation(message)
             answer = self._gateway.decide(
                 message.payload,
                 media_type=getattr(message.properties, "ContentType", None),
                 idempotency_key=None if correlation is None else _key(robot, correlation),
+                since=came,  # it may have waited for a thread
             )
             self._publish(robot, answer, message)
         finally:
             self._room.release()
 
     def _publish(self, robot: str, answer: Answer, message: mqtt.MQTTMessage) -> None:
+        if not self.mqtt.is_connected():
+            return  # it would be kept, and sent after the outage with as much time left as it has now
         kind, payload = said(answer)
         properties = properties_of(answer, kind, _correlation(message))
         topic = f"{self._prefix}/{robot}/decision"

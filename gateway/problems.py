@@ -19,7 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 class ProblemDetails(BaseModel):
     """The body of every error."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")  # open to later fields, as answers are
 
     type: str = "about:blank"
     title: str

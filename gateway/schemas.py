@@ -12,16 +12,22 @@ from monitoring.tally import LabelResult
 from recognizer.decision import Certificate, Decision, Part, Reason
 
 
-class _Wire(BaseModel):
+class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class CandidateBody(_Wire):
+class _Answer(BaseModel):
+    """Open to fields of later releases: a client of this one passes over them (docs/releasing.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class CandidateBody(_Answer):
     command: str
     share: float = Field(description="its share of the evidence, in [0, 1]")
 
 
-class CertificateBody(_Wire):
+class CertificateBody(_Answer):
     defense: str = Field(description="its steps; after a purifier all that stands here is about the purified clip")
     sigma: float | None = Field(default=None, description="standard deviation of the noise, raw amplitude")
     error_alpha: float | None = None
@@ -35,7 +41,7 @@ class CertificateBody(_Wire):
         return cls(**{name: getattr(certificate, name) for name in cls.model_fields})
 
 
-class PartBody(_Wire):
+class PartBody(_Answer):
     """What one part of a combined defense made of the clip; it never carries a command of its own."""
 
     defense: str
@@ -66,17 +72,17 @@ def certificate_of(decision: Decision) -> CertificateBody | None:
     return CertificateBody.of(decision.certificate) if decision.certificate else None
 
 
-class ModelBody(_Wire):
+class ModelBody(_Answer):
     name: str
     version: str
 
 
-class AudioBody(_Wire):
+class AudioBody(_Answer):
     seconds: float
     sample_rate: int = Field(description="Hertz, as it came")
 
 
-class CommandResponse(_Wire):
+class CommandResponse(_Answer):
     """The answer to one spoken command: an abstention is an answer, not an error."""
 
     request_id: str
@@ -135,7 +141,7 @@ class CommandResponse(_Wire):
         )
 
 
-class LabelRequest(_Wire):
+class LabelRequest(_Request):
     """What the speaker really said; `unknown` where it was no command."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"command": "left"}]})
@@ -143,13 +149,13 @@ class LabelRequest(_Wire):
     command: str
 
 
-class LabelResponse(_Wire):
+class LabelResponse(_Answer):
     request_id: str
     command: str
     result: LabelResult | None = Field(description="null where no defense had decided: bad input, a late answer")
 
 
-class SpeakerBody(_Wire):
+class SpeakerBody(_Request):
     """What a speaker declares of themselves; an attribute that is left out is undeclared."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"declared": {"accent": "scottish", "age": "thirties"}}]})
@@ -167,7 +173,7 @@ class EnrolBody(SpeakerBody):
     speaker: str = Field(pattern=f"^{ID_PATTERN}$", description="an opaque id")
 
 
-class SpeakerResponse(_Wire):
+class SpeakerResponse(_Answer):
     speaker: str
     declared: dict[str, str]
     groups: dict[str, str] = Field(description="attribute -> group in the vocabulary of the bundle that is served")
@@ -175,11 +181,11 @@ class SpeakerResponse(_Wire):
     changed_at: datetime | None
 
 
-class SpeakersResponse(_Wire):
+class SpeakersResponse(_Answer):
     speakers: list[SpeakerResponse]
 
 
-class ErasedResponse(_Wire):
+class ErasedResponse(_Answer):
     """What went with a speaker."""
 
     decisions: int
@@ -187,7 +193,7 @@ class ErasedResponse(_Wire):
     clips: int
 
 
-class AudioFormatBody(_Wire):
+class AudioFormatBody(_Answer):
     """What the recogniser hears."""
 
     sample_rate: int = Field(description="Hertz; other rates are resampled")
@@ -196,13 +202,13 @@ class AudioFormatBody(_Wire):
     max_seconds: float
 
 
-class DefenseBody(_Wire):
+class DefenseBody(_Answer):
     name: str
     is_default: bool
     parts: list[CertificateBody] = Field(description="the settings of each rejector in it, in order")
 
 
-class ModelResponse(_Wire):
+class ModelResponse(_Answer):
     """The bundle that is served."""
 
     name: str
@@ -215,20 +221,20 @@ class ModelResponse(_Wire):
     valid_for_ms: int
 
 
-class OutcomeCounts(_Wire):
+class OutcomeCounts(_Answer):
     accepted: int
     rejected: int
     bad_input: int
     service: int
 
 
-class LabelCounts(_Wire):
+class LabelCounts(_Answer):
     correct: int
     wrong: int
     rejected: int
 
 
-class EvidenceBody(_Wire):
+class EvidenceBody(_Answer):
     """By betting: how much speaks for a group's being turned away more, or less, than the rest."""
 
     log_wealth: float = Field(description="natural logarithm of what 1 has become, over both sides and all bets")
@@ -241,7 +247,7 @@ class EvidenceBody(_Wire):
     )
 
 
-class DayCounts(_Wire):
+class DayCounts(_Answer):
     """What was released on one day; a lot counts on the day of its release."""
 
     day: date = Field(description="UTC")
@@ -249,7 +255,7 @@ class DayCounts(_Wire):
     rejected: int
 
 
-class GroupState(_Wire):
+class GroupState(_Answer):
     """What is released of one group under one defense."""
 
     attribute: str
@@ -265,7 +271,7 @@ class GroupState(_Wire):
     days: list[DayCounts] = Field(description="the last 90 days on which something was released, in order")
 
 
-class FairnessResponse(_Wire):
+class FairnessResponse(_Answer):
     """Whom the defenses turn away, as far as it is released: a group's numbers advance together, and only after enough
     commands of enough speakers, so that nobody's outcome can be read off. `/metrics` shows the same state."""
 

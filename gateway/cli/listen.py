@@ -136,12 +136,14 @@ def _segmenter(source: Source, detector: str, *, push_to_talk: bool) -> Iterator
 
 @contextmanager
 def _ending() -> Iterator[threading.Event]:
-    """Set by Ctrl-C or a request to end; a second one interrupts as usual.
+    """Set by Ctrl-C, a request to end, or a terminal that is closed; a second one interrupts as usual.
 
     An exception wherever the program happens to be could leave a lock taken that the microphone's callback waits for.
     """
     ending = threading.Event()
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # by nohup
+        del before[signal.SIGHUP]
 
     def end(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler)

@@ -11,7 +11,7 @@ import click
 
 from gateway.cli.options import FILE, FOLDER, Number, names, pairs
 from gateway.cli.sound import DETECTORS, microphone_options, open_source
-from gateway.microphone.recording.consent import AGREED, TEXT
+from gateway.microphone.recording.consent import AGREED, TEXT, read_text
 from gateway.microphone.recording.folder import (
     MANIFEST_FILE,
     Consent,
@@ -79,7 +79,7 @@ def command(
     if prompts is None:
         raise click.UsageError("--prompts is missing: the file with what is to be said")
     tasks = shuffled(read_prompts(prompts), takes=takes, seed=seed, speaker=speaker)
-    text = TEXT if consent_file is None else consent_file.read_text(encoding="utf-8")
+    text = TEXT if consent_file is None else read_text(consent_file)
     source = _source(device, rate, channels, file)
     with opened(out) as folder:
         consent = _consent(folder, speaker, text)

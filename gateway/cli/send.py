@@ -12,6 +12,7 @@ from rich.table import Table
 from gateway.cli.options import FILE, Number
 from gateway.cli.progress import console
 from gateway.client import Answer, Client, Kind
+from gateway.client.asking import printable
 from gateway.schemas import CommandResponse
 
 UNUSABLE, NO_ANSWER = 2, 3
@@ -111,5 +112,6 @@ def _table(rows: list[Sent]) -> Table:
         else:
             shown = "" if said.confidence is None else f"{said.confidence:.3f}"
             note = "; the label was not taken" if row.is_labelled is False else ""
-            table.add_row(row.file, said.decision, said.command or "", said.reason, shown, said.detail + note)
+            command, detail = printable(said.command or ""), printable(said.detail) + note
+            table.add_row(row.file, said.decision, command, said.reason, shown, detail)
     return table

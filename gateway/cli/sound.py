@@ -23,10 +23,13 @@ DETECTORS: dict[str, Callable[[], SpeechDetector]] = {"silero": SileroDetector, 
 def _list_devices(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
     if not is_wanted or context.resilient_parsing:
         return
-    from gateway.microphone.portaudio import NOTHING, NoDevice, devices, load
+    from gateway.microphone.bounded import OPENING_SECONDS, within
+    from gateway.microphone.portaudio import NOTHING, NoDevice, devices, load, quiet
 
     table = Table("", "name", "through", "channels", "Hz", "")
-    if not (found := devices(load())):
+    with quiet():
+        found = within(OPENING_SECONDS, lambda: devices(load()))
+    if not found:
         raise NoDevice(NOTHING)
     for device in found:
         default = "default" if device.is_default else ""
@@ -80,7 +83,7 @@ def open_source(
 
         if rate is None:
             raise click.UsageError("--stdin needs --rate: bare samples do not say it")
-        return StdinSource(sys.stdin.buffer, sample_rate=rate, channels=channels)
+        return StdinSource(sys.stdin.fileno(), sample_rate=rate, channels=channels)
     from gateway.microphone.capture import MicrophoneSource
 
     return MicrophoneSource(device, sample_rate=rate, channels=channels)

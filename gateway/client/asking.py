@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import ssl
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from gateway.client.timeouts import Timeouts
 RETRIES = 3
 FIRST_PAUSE = 0.05  # seconds before the first retry; twice as long before each further one
 _TRANSIENT = (429, 503)
+LONGEST_DETAIL = 500  # characters: it goes to logs and onto screens
 
 _chance = random.SystemRandom()
 
@@ -74,6 +76,20 @@ async def ask(
     raise GatewayError(f"no answer: {error!r}") from error
 
 
+def status_words(status: int, content: bytes) -> str:
+    """What an answer other than 200 says: the detail of its problem, or its beginning where it has none."""
+    try:
+        detail = str(json.loads(content)["detail"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        detail = content.decode(errors="replace")
+    return f"status {status}: {printable(detail[:LONGEST_DETAIL])}"
+
+
+def printable(text: str) -> str:
+    """Without what would steer a terminal: whoever is asked may not be a gateway."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 async def _ask_once(
     http: httpx.AsyncClient, question: Question, timeouts: Timeouts, ends: float
 ) -> tuple[Said | None, Exception | None]:
@@ -97,7 +113,7 @@ async def _ask_once(
             finally:
                 await response.aclose()
     except TimeoutError:
-        return None, TimeoutError(f"nothing within {timeouts.overall:g} s")
+        return None, TimeoutError(f"nothing within {left:.2g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, GatewayError) as error:
         return None, error
 

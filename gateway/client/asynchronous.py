@@ -17,15 +17,17 @@ from pydantic import ValidationError
 
 from gateway.client import clock
 from gateway.client.answer import Answer, Kind, read_answer
-from gateway.client.asking import RETRIES, GatewayError, Question, Said, ask
+from gateway.client.asking import RETRIES, GatewayError, Question, Said, ask, status_words
 from gateway.client.clips import Clip, UnusableClip, clip_of
 from gateway.client.conversation import Conversation, Ended, EndUtterance, Event
+from gateway.client.credentials import authorization, trust
+from gateway.client.first import FirstSent
 from gateway.client.line import async_events
 from gateway.client.timeouts import Timeouts
 from gateway.schemas import ModelResponse
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from gateway.client.clips import Audio
 
 
 class AsyncClient:
@@ -50,23 +52,29 @@ class AsyncClient:
         Args:
             key: an API key, `ev_...`.
             tls: whom to trust and which certificate to show, where the gateway asks for one; docs/security.md has one.
+                Where None, whom the machine trusts, or the file that SSL_CERT_FILE names.
             timeout: seconds for a whole answer, or more of them.
             retries: how often a decision is asked for again at most, by its idempotency key.
             transport: another way to the gateway than the network, such as its application in this process.
+
+        Raises:
+            ValueError: a key that no header can carry, a timeout that is none.
         """
         self.timeouts = Timeouts.of(timeout)
-        self._url, self._tls, self._retries = url, tls, retries
-        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._url, self._tls, self._retries = url, trust(tls), retries
+        self._headers = authorization(key)
+        self._first = FirstSent()
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={**self._headers, "Accept-Encoding": "identity"},
-            verify=True if tls is None else tls,
+            verify=self._tls,
+            trust_env=False,  # a proxy that is meant for the web hears no command and answers none
             transport=transport,
         )
 
     async def decide(
         self,
-        audio: str | Path | ReadableBuffer,
+        audio: Audio,
         *,
         rate: int | None = None,
         media_type: str | None = None,
@@ -74,6 +82,7 @@ class AsyncClient:
         defense: str | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
+        since: float | None = None,
     ) -> Answer:
         """Ask for a decision on one clip. Whatever goes wrong, on the way or here, is a hold and never raises.
 
@@ -82,19 +91,24 @@ class AsyncClient:
             rate: Hertz; says that `audio` holds samples: int16, or floats in [-1, 1], [samples] or [samples, channels].
             media_type: of a file's bytes, such as audio/flac; by its first bytes where None.
             timeout: seconds for all of it, in the place of the client's.
-            idempotency_key: one for each spoken command; new where None. For who may call twice for the same.
+            idempotency_key: one for each spoken command; new where None. For who may call twice for the same: an
+                acceptance counts from the first of the calls to this client.
+            since: `clock.now()` seconds from which an acceptance counts, for who had the clip before this call.
         """
-        sent = clock.now()
-        ends = sent + (self.timeouts.overall if timeout is None else timeout)
+        now = clock.now()
         try:
-            clip = await _clip(audio, rate, media_type)
+            sent = now if since is None else min(since, now)
+            if idempotency_key is not None:
+                sent = self._first.of(idempotency_key, sent)
+            seconds = self.timeouts.overall if timeout is None else timeout
+            ends = now + seconds
+            clip = await _clip(audio, rate, media_type, seconds)
             headers = {"Content-Type": clip.media_type, "Idempotency-Key": idempotency_key or str(uuid.uuid4())}
             named = {name: value for name, value in (("speaker", speaker), ("defense", defense)) if value is not None}
             question = Question("POST", "/v1/commands", named, headers, clip.data)
             said = await ask(self._http, question, self.timeouts, ends=ends, retries=self._retries)
             if said.status != httpx.codes.OK:
-                detail = f"status {said.status}: {_detail(said)}"
-                return Answer.hold(Kind.REFUSED, detail, status=said.status)
+                return Answer.hold(Kind.REFUSED, status_words(said.status, said.content), status=said.status)
             return read_answer(said.content, said.media_type, sent=sent)
         except UnusableClip as error:
             return Answer.hold(Kind.UNUSABLE, str(error))
@@ -106,7 +120,7 @@ class AsyncClient:
     async def label(self, request_id: str, command: str) -> bool:
         """Tell the true command of a decision; False where it was not taken. Never sent twice: it is counted once."""
         try:
-            path = f"/v1/commands/{uuid.UUID(request_id)}/label"
+            path = f"/v1/commands/{uuid.UUID(str(request_id))}/label"
             body = json.dumps({"command": command}).encode()
             question = Question("POST", path, {}, {"Content-Type": "application/json"}, body)
             return (await self._ask(question)).status == httpx.codes.OK
@@ -121,7 +135,7 @@ class AsyncClient:
         """
         said = await self._ask(Question("GET", "/v1/model", {}, {}), retries=self._retries)
         if said.status != httpx.codes.OK:
-            raise GatewayError(f"status {said.status}: {_detail(said)}")
+            raise GatewayError(status_words(said.status, said.content))
         try:
             return ModelResponse.model_validate_json(said.content, strict=True)
         except ValidationError as error:
@@ -179,14 +193,15 @@ class AsyncClient:
             raise GatewayError(str(error)) from error
 
 
-async def _clip(audio: str | Path | ReadableBuffer, rate: int | None, media_type: str | None) -> Clip:
-    if isinstance(audio, str | Path) and rate is None:
-        return await asyncio.to_thread(clip_of, audio, media_type=media_type)  # a disk may be slow
-    return clip_of(audio, rate=rate, media_type=media_type)
-
-
-def _detail(said: Said) -> str:
+async def _clip(audio: Audio, rate: int | None, media_type: str | None, seconds: float) -> Clip:
+    """
+    Raises:
+        UnusableClip: no audio, or a file that takes longer to read, such as a pipe that nobody writes to.
+    """
+    if rate is not None or not isinstance(audio, str | Path):
+        return clip_of(audio, rate=rate, media_type=media_type)
     try:
-        return str(json.loads(said.content)["detail"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return said.content[:200].decode(errors="replace")
+        async with asyncio.timeout(seconds):  # a disk may be slow
+            return await asyncio.to_thread(clip_of, audio, media_type=media_type)
+    except TimeoutError:
+        raise UnusableClip(f"{audio} was not read within {seconds:g} s") from None

@@ -7,11 +7,17 @@ import sys
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    class Array(Protocol):
+        """Such as numpy's, which type checkers know as a buffer from Python 3.12 on only."""
+
+        def tobytes(self) -> bytes: ...
+
+    Audio: TypeAlias = str | Path | ReadableBuffer | Array
 
 MAX_CLIP_BYTES = 16 << 20
 """Nothing longer is read into memory; what a gateway takes is far less."""
@@ -30,7 +36,7 @@ class Clip:
     media_type: str
 
 
-def clip_of(audio: str | Path | ReadableBuffer, *, rate: int | None = None, media_type: str | None = None) -> Clip:
+def clip_of(audio: Audio, *, rate: int | None = None, media_type: str | None = None) -> Clip:
     """
     Args:
         audio: a file's bytes, a file's path, or samples.

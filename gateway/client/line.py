@@ -6,16 +6,18 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio import client as asynchronous
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync import client as synchronous
 
+from gateway.client import clock
 from gateway.client.answer import MAX_ANSWER_BYTES
+from gateway.client.asking import status_words
 from gateway.client.conversation import Conversation, Ended, EndUtterance, Event
 from gateway.client.timeouts import Timeouts
 
@@ -31,7 +33,7 @@ def events(
     frames: Iterable[bytes | EndUtterance],
     *,
     headers: Mapping[str, str],
-    tls: ssl.SSLContext | None,
+    tls: ssl.SSLContext,
     timeouts: Timeouts,
 ) -> Iterator[Event]:
     """Every event up to `Ended`, which always comes.
@@ -40,12 +42,17 @@ def events(
         Exception: what the frames raised.
     """
     failures: list[BaseException] = []
+    sending: float | None = None  # since when
 
     def put(message: bytes | str) -> bool:
+        nonlocal sending
+        sending = clock.now()
         try:
             line.send(message)
         except _BROKEN:  # who listens sees it too
             return False
+        finally:
+            sending = None
         return True
 
     def send() -> None:
@@ -61,11 +68,19 @@ def events(
 
     with ExitStack() as stack:
         try:
-            options = _options(headers, tls, timeouts)
-            line = stack.enter_context(synchronous.connect(_address(url), sock=_reach(url, timeouts), **options))
+            reached = stack.enter_context(_reach(url, timeouts))
+            options = _options(url, headers, tls, timeouts)
+            line = stack.enter_context(synchronous.connect(_address(url), sock=reached, **options))
         except _BROKEN as error:
-            yield Ended(f"no stream: {error!r}")
+            yield Ended(f"no stream: {_words(error)}")
             return
+
+        @stack.callback
+        def let_go() -> None:
+            if sending is not None:  # closing would wait for a message that nobody takes
+                with suppress(OSError):
+                    line.socket.shutdown(socket.SHUT_RDWR)
+
         try:
             line.send(talk.opening)
             event = talk.event(line.recv(timeouts.overall))
@@ -77,13 +92,14 @@ def events(
                 try:
                     event = talk.event(line.recv(timeouts.overall))
                 except TimeoutError:
-                    if was_stopped:
+                    since = sending
+                    if was_stopped or (since is not None and clock.now() - since > timeouts.overall):
                         raise
                     continue
                 yield event
         except _BROKEN as error:
             if not failures:
-                yield Ended(f"the stream broke off: {error!r}")
+                yield Ended(f"the stream broke off: {_words(error)}")
     if failures:
         raise failures[0]
 
@@ -94,7 +110,7 @@ async def async_events(
     frames: AsyncIterable[bytes | EndUtterance],
     *,
     headers: Mapping[str, str],
-    tls: ssl.SSLContext | None,
+    tls: ssl.SSLContext,
     timeouts: Timeouts,
 ) -> AsyncGenerator[Event, None]:
     """As `events`."""
@@ -102,8 +118,10 @@ async def async_events(
 
     async def put(message: bytes | str) -> bool:
         try:
-            await line.send(message)
+            async with asyncio.timeout(timeouts.overall):
+                await line.send(message)
         except _BROKEN:
+            line.transport.abort()  # who listens sees it too; closing would wait for what nobody takes
             return False
         return True
 
@@ -121,10 +139,17 @@ async def async_events(
 
     try:
         reached = await asyncio.to_thread(_reach, url, timeouts)
-        options = _options(headers, tls, timeouts)
-        line = await asynchronous.connect(_address(url), sock=reached, **options)
     except _BROKEN as error:
-        yield Ended(f"no stream: {error!r}")
+        yield Ended(f"no stream: {_words(error)}")
+        return
+    try:
+        options = _options(url, headers, tls, timeouts)
+        line = await asynchronous.connect(_address(url), sock=reached, **options)
+    except BaseException as error:
+        reached.close()
+        if not isinstance(error, _BROKEN):
+            raise
+        yield Ended(f"no stream: {_words(error)}")
         return
     sender = None
     try:
@@ -145,7 +170,7 @@ async def async_events(
             yield event
     except _BROKEN as error:
         if not failures:
-            yield Ended(f"the stream broke off: {error!r}")
+            yield Ended(f"the stream broke off: {_words(error)}")
     finally:
         if sender is not None:
             sender.cancel()
@@ -153,6 +178,12 @@ async def async_events(
         await line.close()
     if failures:
         raise failures[0]
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, InvalidStatus):
+        return status_words(error.response.status_code, bytes(error.response.body or b""))
+    return str(error) if isinstance(error, WebSocketException) else repr(error)
 
 
 def _address(url: str) -> str:
@@ -168,11 +199,17 @@ def _reach(url: str, timeouts: Timeouts) -> socket.socket:
         OSError, ValueError: an address that is none, or nobody there.
     """
     parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
-    return socket.create_connection((parts.hostname or "", port), timeout=min(timeouts.connect, timeouts.overall))
+    address = parts.hostname or "", parts.port or (443 if _is_secure(url) else 80)
+    reached = socket.create_connection(address, timeout=min(timeouts.connect, timeouts.overall))
+    reached.settimeout(None)  # that was for connecting: a stream may be silent, and a gateway may let it wait
+    return reached
 
 
-def _options(headers: Mapping[str, str], tls: ssl.SSLContext | None, timeouts: Timeouts) -> dict[str, Any]:
+def _is_secure(url: str) -> bool:
+    return urlsplit(url).scheme in ("https", "wss")
+
+
+def _options(url: str, headers: Mapping[str, str], tls: ssl.SSLContext, timeouts: Timeouts) -> dict[str, Any]:
     options: dict[str, Any] = {
         "additional_headers": dict(headers),
         "compression": None,
@@ -180,4 +217,4 @@ def _options(headers: Mapping[str, str], tls: ssl.SSLContext | None, timeouts: T
         "close_timeout": CLOSE_SECONDS,
         "max_size": MAX_ANSWER_BYTES,
     }
-    return options if tls is None else {**options, "ssl": tls}
+    return {**options, "ssl": tls} if _is_secure(url) else options

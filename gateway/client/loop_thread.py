@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import weakref
 from collections.abc import Coroutine
 from threading import Lock, Thread
 from typing import Any, TypeVar
@@ -12,14 +14,32 @@ T = TypeVar("T")
 JOIN_SECONDS = 1.0
 
 
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: Thread) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended
+        if thread.ident is None:
+            loop.close()
+        else:
+            loop.call_soon_threadsafe(loop.stop)
+
+
 class LoopThread:
-    """Runs coroutines for any thread; started when the first one comes. It never keeps the interpreter from ending."""
+    """Runs coroutines for any thread; started when the first one comes. It never keeps the interpreter from ending, and
+    ends when it is closed or nobody has it any more."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="evenvoice-client", daemon=True)
+        self._thread = Thread(target=_run, args=(self._loop,), name="evenvoice-client", daemon=True)
         self._starting = Lock()
         self._is_closed = False
+        self._end = weakref.finalize(self, _end, self._loop, self._thread)
+        self._end.atexit = False  # a daemon's end is the interpreter's
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, seconds: float) -> T:
         """
@@ -49,8 +69,6 @@ class LoopThread:
             if self._is_closed:
                 return
             self._is_closed = True
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._end()
+        if self._thread.ident is not None:
             self._thread.join(JOIN_SECONDS)
-        if not self._loop.is_running():
-            self._loop.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,13 +14,14 @@ from gateway.client.answer import Answer, Kind
 from gateway.client.asking import RETRIES, GatewayError
 from gateway.client.asynchronous import AsyncClient
 from gateway.client.conversation import Conversation, EndUtterance, Event
+from gateway.client.credentials import authorization, trust
 from gateway.client.line import events
 from gateway.client.loop_thread import LoopThread
 from gateway.client.timeouts import Timeouts
 from gateway.schemas import ModelResponse
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from gateway.client.clips import Audio
 
 GRACE = 1.0  # seconds beyond the overall timeout after which even a loop that stands still is given up on
 
@@ -49,13 +49,15 @@ class Client:
     ) -> None:
         """As of `AsyncClient`."""
         self.timeouts = Timeouts.of(timeout)
-        self._url, self._key, self._tls = url, key, tls
-        self._client = AsyncClient(url, key=key, tls=tls, timeout=self.timeouts, retries=retries, transport=transport)
+        self._url, self._headers, self._tls = url, authorization(key), trust(tls)
+        self._client = AsyncClient(
+            url, key=key, tls=self._tls, timeout=self.timeouts, retries=retries, transport=transport
+        )
         self._thread = LoopThread()
 
     def decide(
         self,
-        audio: str | Path | ReadableBuffer,
+        audio: Audio,
         *,
         rate: int | None = None,
         media_type: str | None = None,
@@ -63,6 +65,7 @@ class Client:
         defense: str | None = None,
         timeout: float | None = None,
         idempotency_key: str | None = None,
+        since: float | None = None,
     ) -> Answer:
         """As `AsyncClient.decide`: whatever goes wrong is a hold and never raises."""
         asked = self._client.decide(
@@ -73,6 +76,7 @@ class Client:
             defense=defense,
             timeout=timeout,
             idempotency_key=idempotency_key,
+            since=since,
         )
         seconds = self.timeouts.overall if timeout is None else timeout
         try:
@@ -95,8 +99,10 @@ class Client:
         """
         try:
             return self._thread.run(self._client.model(), seconds=self.timeouts.overall + GRACE)
-        except TimeoutError as error:
-            raise GatewayError("no answer: the time is up") from error
+        except GatewayError:
+            raise
+        except (RuntimeError, TimeoutError) as error:
+            raise GatewayError(f"no answer: {error!r}") from error
 
     def is_ready(self) -> bool:
         """Whether the gateway answers that it is ready."""
@@ -116,8 +122,7 @@ class Client:
     ) -> Iterator[Event]:
         """As `AsyncClient.stream`; the frames are asked for in a thread of their own."""
         talk = Conversation(rate=rate, channels=channels, speaker=speaker, defense=defense)
-        headers = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
-        return events(self._url, talk, frames, headers=headers, tls=self._tls, timeouts=self.timeouts)
+        return events(self._url, talk, frames, headers=self._headers, tls=self._tls, timeouts=self.timeouts)
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError, TimeoutError):

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.microphone.deciders import Decider
@@ -68,8 +69,11 @@ class Deciding:
             detail = f"{WAITING} utterances wait for their decision already"
             self._on_heard(pending, pending.heard(Verdict(decision="abstain", reason=Reason.OVERLOADED, detail=detail)))
 
-    def finish(self) -> None:
-        """Decide on what waits, then end."""
+    def finish(self, *, drops: bool = False) -> None:
+        """Decide on what waits, or on nothing more than is being decided on, then end."""
+        while drops and not self._waiting.empty():
+            with suppress(queue.Empty):
+                self._waiting.get_nowait()
         self._waiting.put(None)
         self._thread.join()
 

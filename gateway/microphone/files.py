@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from gateway.microphone.sources import Block, SourceError, block_frames, check_layout
@@ -39,14 +40,31 @@ class FileSource:
         check_layout(self.name, self.sample_rate, self.channels)
 
     def captured(self) -> Iterator[Block]:
-        """See `Source`; ends with the file."""
+        """See `Source`; ends with the file.
+
+        Raises:
+            SourceError: it is damaged further on.
+        """
         begun, done = time.monotonic(), 0
-        while len(frames := self._file.read(block_frames(self.sample_rate), dtype="float32", always_2d=True)):
+        while len(frames := self._read()):
             done += len(frames)
             if not self._is_fast:
                 time.sleep(max(0.0, begun + done / self.sample_rate - time.monotonic()))
             samples = np.rint(32768 * frames).clip(-32768, 32767).astype("<i2")
             yield Block(samples.tobytes(), time.monotonic())
+
+    def _read(self) -> npt.NDArray[np.float32]:
+        """The next block, [frames, channels]; empty at the end."""
+        try:
+            frames: npt.NDArray[np.float32] = self._file.read(
+                block_frames(self.sample_rate), dtype="float32", always_2d=True
+            )
+        except RuntimeError as error:
+            why = error.error_string if isinstance(error, soundfile.LibsndfileError) else error
+            raise SourceError(f"{self.name} is damaged: {why}") from None
+        if not np.isfinite(frames).all():
+            raise SourceError(f"{self.name} holds NaN or infinite samples; amplitudes in [-1, 1] are accepted")
+        return frames
 
     def __enter__(self) -> Self:
         return self

@@ -41,8 +41,8 @@ class View(Protocol):
 
     def lost(self, why: str) -> None: ...
 
-    def back(self) -> None:
-        """The microphone that was lost is here again."""
+    def back(self, source: Source) -> None:
+        """The microphone that was lost is here again; where the system's own is wanted, it may be another."""
         ...
 
 
@@ -64,7 +64,7 @@ def listen(
         segmenter: makes a new one; called once, and again whenever samples broke off.
         seconds: to listen for; None = without end.
         once: end with the first utterance.
-        ending: set by whoever wants it to end; what is half spoken then is dropped.
+        ending: set by whoever wants it to end; what is half spoken then is dropped, and what waits for its decision.
 
     Raises:
         Exception: what kept a decision from being made, saved or shown.
@@ -98,7 +98,7 @@ class _Listening:
             if not (self._ending.is_set() or (once and self._utterances)):
                 self._take(self._segmenter.finish())
         finally:
-            self._deciding.finish()
+            self._deciding.finish(drops=self._ending.is_set())
         if self._deciding.failure is not None:
             raise self._deciding.failure
         return self._summary()
@@ -113,7 +113,7 @@ class _Listening:
                         self._view.begun(self._source)
                     if is_lost:
                         is_lost = False
-                        self._view.back()
+                        self._view.back(self._source)
                     self._arrivals.add(came)
                     self._take(self._segmenter.feed(came.data))
                     self._view.level(level_of(came.data), self._source.dropped)

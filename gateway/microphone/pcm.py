@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from gateway.microphone.sources import WIDTH, Block, block_frames, check_layout
+
+_TICK = 0.1  # seconds that a pipe without samples is waited for before the reader looks around
 
 
 class StdinSource:
@@ -17,20 +21,35 @@ class StdinSource:
     waits = True
     dropped = 0
 
-    def __init__(self, pipe: BinaryIO, *, sample_rate: int, channels: int = 1) -> None:
+    def __init__(self, descriptor: int, *, sample_rate: int, channels: int = 1) -> None:
         """
+        Args:
+            descriptor: of the pipe, of which nothing was read: a buffer above it would keep samples back.
+
         Raises:
             SourceError: a rate or a number of channels that is not accepted.
         """
         check_layout(self.name, sample_rate, channels)
-        self._pipe = pipe
+        self._descriptor = descriptor
         self.sample_rate, self.channels = sample_rate, channels
 
-    def captured(self) -> Iterator[Block]:
+    def captured(self) -> Iterator[Block | None]:
         """See `Source`; the last block may end within a sample."""
-        size = WIDTH * self.channels * block_frames(self.sample_rate)
-        while data := self._pipe.read(size):
-            yield Block(data, time.monotonic())
+        frame = WIDTH * self.channels
+        size = frame * block_frames(self.sample_rate)
+        begun = b""  # of a frame whose rest has not come
+        while True:
+            if not select.select([self._descriptor], [], [], _TICK)[0]:
+                yield None
+                continue
+            came = os.read(self._descriptor, size)
+            data = begun + came
+            whole = len(data) - len(data) % frame if came else len(data)
+            begun = data[whole:]
+            if whole:
+                yield Block(data[:whole], time.monotonic())
+            if not came:
+                return
 
     def __enter__(self) -> Self:
         return self

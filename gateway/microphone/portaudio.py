@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,11 @@ def choose(found: list[Device], wanted: str | None) -> Device:
         count = f"{len(matches)} microphones are" if matches else "no microphone is"
         raise NoDevice(f"{count} {wanted!r}; here are {known}")
     return matches[0]
+
+
+def stem(name: str) -> str:
+    """A device's name without the place that ALSA gives it, `(hw:2,0)`, which changes when it is plugged in again."""
+    return re.sub(r"\s*\(hw:\d+,\d+\)$", "", name)
 
 
 def in_words(error: Exception, device: str) -> SourceError:

@@ -47,10 +47,10 @@ class Lines:
         click.echo(line_of(heard))
 
     def lost(self, why: str) -> None:
-        notes.print(f"{why}; waiting for it")
+        notes.print(f"{why}; waiting for it", soft_wrap=True)
 
-    def back(self) -> None:
-        notes.print("the microphone is back")
+    def back(self, source: Source) -> None:
+        notes.print(f"the microphone is back: {source.name}", soft_wrap=True)
 
 
 class JsonLines(Lines):
@@ -102,7 +102,8 @@ class Picture:
             self._recent.append(SILENT)
         self._state = f"{why}; waiting for it"
 
-    def back(self) -> None:
+    def back(self, source: Source) -> None:
+        self.begun(source)
         self._state = "quiet"
 
     def render(self) -> RenderableType:

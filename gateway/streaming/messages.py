@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class _FromServer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    """Open to fields of later releases, as answers over HTTP are."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Ready(_FromServer):

@@ -165,6 +165,7 @@ def test_what_is_cancelled_is_not_sent(page: Console, how: str) -> None:
 
 
 def test_a_button_let_go_before_the_microphone_opens_records_nothing(page: Console) -> None:
+    page.page.evaluate("import('/console/static/microphone.js').then(m => m.prepare()).then(() => 1)")
     page.page.evaluate("window.delay = 400")
     page.mouse("mousePressed")
     page.mouse("mouseReleased")
@@ -190,6 +191,80 @@ def test_a_microphone_that_goes_away_is_said_so(page: Console) -> None:
     page.mouse("mouseReleased")
     time.sleep(0.3)
     assert page.sent == 0
+
+
+def test_a_gateway_that_does_not_answer_leaves_no_microphone_open(page: Console) -> None:
+    """The first press asks it for the part that records."""
+    page.page.ask("Fetch.enable", patterns=[{"urlPattern": "*capture.js"}])
+    page.mouse("mousePressed")
+    time.sleep(0.5)
+    assert page.tracks == []
+    page.mouse("mouseReleased")
+    page.page.ask("Fetch.disable")
+    page.until("document.querySelector('#status').textContent.startsWith('The microphone is ready')")
+    assert (page.tracks, page.sent) == ([], 0)
+    page.mouse("mousePressed")
+    page.heard(0.3)
+    page.mouse("mouseReleased")
+    page.answered(1)
+
+
+def test_nothing_is_announced_while_the_microphone_is_open(page: Console, spoken: Spoken) -> None:
+    announced = "document.querySelector('#announcement').textContent"
+    page.choose(defense="none")
+    page.drop(spoken.path)
+    said = page.answered(1)
+    assert said.startswith("Accepted")
+    page.mouse("mousePressed")
+    page.heard(0.1)
+    page.until("document.querySelector('#validity').textContent.startsWith('Void')")
+    assert page.tracks == ["live"]
+    assert page.page.evaluate(announced) == said
+    page.key("keyDown", "Escape")
+    page.key("keyUp", "Escape")
+    page.until(f"{announced}.startsWith('Void')")
+    page.mouse("mouseReleased")
+
+
+def test_a_recording_that_ends_leaves_the_next_one_alone(page: Console) -> None:
+    heard = page.page.evaluate(
+        """(async () => {
+             const { record } = await import('/console/static/microphone.js');
+             const [first, second] = [await record(() => {}, () => {}), await record(() => {}, () => {})];
+             await first.finish();
+             const before = second.seconds;
+             await new Promise(done => setTimeout(done, 500));
+             const after = second.seconds;
+             second.discard();
+             return after - before;
+           })()"""
+    )
+    assert heard > 0.2
+
+
+ANSWERED = """(path, body) => {
+  const real = window.fetch;
+  window.fetch = (asked, options) => String(asked).startsWith(path)
+    ? Promise.resolve(new Response(JSON.stringify(body), { headers: { "content-type": "application/json" } }))
+    : real(asked, options);
+}"""
+
+
+def test_an_answer_that_can_t_be_shown_replaces_an_acceptance_by_a_hold(page: Console, spoken: Spoken) -> None:
+    page.choose(defense="none")
+    page.drop(spoken.path)
+    assert page.answered(1).startswith("Accepted")
+    strange = {"decision": "accept", "reason": "ok", "command": "left", "valid_for_ms": 4000, "timings_ms": {"a": "b"}}
+    page.page.evaluate(f"({ANSWERED})('/v1/commands', {json.dumps(strange)})")
+    page.drop(spoken.path)
+    assert page.answered(2) == "Hold. The answer can't be understood. "
+    assert page.text(".verdict").endswith("Hold")
+
+
+def test_settings_that_change_are_seen_without_a_new_bundle(page: Console, server: Server) -> None:
+    changed = server.ask("GET", "/v1/model").json() | {"valid_for_ms": 1234}
+    page.page.evaluate(f"({ANSWERED})('/v1/model', {json.dumps(changed)})")
+    page.until("document.querySelector('#model').textContent.includes('1.234 s')")
 
 
 def test_a_click_that_holds_nothing_is_told_how(page: Console) -> None:
@@ -408,6 +483,10 @@ ACCEPTED = {"decision": "accept", "reason": "ok", "command": "left", "valid_for_
         (200, {"command": None}, 20.0, None),
         (200, {"command": ""}, 20.0, None),
         (200, {"command": ["left"]}, 20.0, None),
+        (200, {"command": "unknown"}, 20.0, None),
+        (200, {"command": " "}, 20.0, None),
+        (200, {"valid_for_ms": 10**9}, 59_999.0, "left"),
+        (200, {"valid_for_ms": 10**9}, 60_000.0, None),
         (200, {"reason": "deadline"}, 20.0, None),
         (200, {"reason": None}, 20.0, None),
         (200, {"decision": "abstain"}, 20.0, None),

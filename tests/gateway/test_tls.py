@@ -17,7 +17,7 @@ import trustme
 from robot import Spoken
 from test_served import START_SECONDS, Server
 
-from gateway.client import Client
+from gateway.client import END_UTTERANCE, Client, Ended, Heard
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,20 @@ def test_a_robot_with_a_certificate_of_ours_is_answered(server: Server, papers: 
         answer = robot.decide(spoken.data, defense="none")
     assert answer.response is not None, answer.detail
     assert answer.response.command == spoken.command
+
+
+def test_a_robot_with_a_certificate_of_ours_is_heard_in_a_stream_and_another_is_not(
+    server: Server, papers: Papers, spoken: Spoken
+) -> None:
+    frames = [bytes(16_000), spoken.pcm[0].tobytes(), END_UTTERANCE]
+    with Client(url_of(server), tls=papers.context(papers.ours)) as robot:
+        events = list(robot.stream(frames, rate=spoken.pcm[1], defense="none"))
+    assert any(isinstance(event, Heard) for event in events)
+    assert isinstance(events[-1], Ended)
+    assert events[-1].totals is not None, events
+    with Client(url_of(server), tls=papers.context(None)) as stranger:
+        (ended,) = stranger.stream(frames, rate=spoken.pcm[1])
+    assert isinstance(ended, Ended)
 
 
 def test_without_a_certificate_or_with_another_authoritys_nothing_is_answered_and_a_robot_holds(

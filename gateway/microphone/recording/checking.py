@@ -76,7 +76,10 @@ def check(take: Take, bounds: Bounds | None = None) -> Quality:
         clipped_samples=clipped_samples(take.waveform),
         problems=(),
     )
-    return measured.model_copy(update={"problems": tuple(_problems(measured, bounds))})
+    problems = _problems(measured, bounds)
+    if take.speech is not None and measured.background_dbfs is not None and take.seconds - take.speech[1] < _MARGIN:
+        problems.append("the recording ended before the word did: speak as soon as the word is shown")
+    return measured.model_copy(update={"problems": tuple(problems)})
 
 
 def clipped_samples(waveform: Waveform) -> int:

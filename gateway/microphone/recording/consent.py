@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 TEXT = """\
 Your voice will be recorded: the words that are shown, and nothing between them.
 
@@ -14,3 +16,22 @@ Your voice will be recorded: the words that are shown, and nothing between them.
 """Where a site has no text of its own."""
 
 AGREED = ("yes", "y")
+
+
+class ConsentError(ValueError):
+    """A text that nobody can agree to."""
+
+
+def read_text(path: Path) -> str:
+    """A site's own text.
+
+    Raises:
+        ConsentError: it can't be read, or says nothing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConsentError(f"{path} can't be read as a consent in UTF-8: {error}") from None
+    if not text.strip():
+        raise ConsentError(f"{path} is empty; write down what the person is to agree to")
+    return text

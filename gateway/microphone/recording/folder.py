@@ -26,7 +26,7 @@ from recognizer.lock import locked
 from recognizer.manifest import COLUMNS, SOUND, read_table, write_table
 
 MANIFEST_FILE, SIDECAR_FILE, AUDIO = "manifest.csv", "recordings.json", "audio"
-_PRIVATE = 0o700  # voices, and what people declared
+_PRIVATE, _PRIVATE_FILE = 0o700, 0o600  # voices, and what people declared
 
 
 class RecordingError(ValueError):
@@ -60,6 +60,8 @@ class Person(_Record):
     """One speaker."""
 
     consent: Consent
+    agreed_before: tuple[Consent, ...] = ()
+    """To other words, when earlier clips were recorded."""
     declared: dict[str, str]
     """Attribute -> group; what is not there is undeclared."""
     takes: dict[str, TakeRecord] = {}
@@ -86,9 +88,12 @@ class RecordingFolder:
         try:
             told = sidecar.read_text(encoding="utf-8") if sidecar.exists() else "{}"
             self._people = dict(_Sidecar.model_validate_json(told).speakers)
-        except ValidationError as error:
-            raise RecordingError(f"{sidecar} is damaged: {error.errors()[0]['msg']}") from None
+        except (ValidationError, UnicodeDecodeError) as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            raise RecordingError(f"{sidecar} is damaged: {why}") from None
         self._table = read_table(manifest) if manifest.exists() else pd.DataFrame(columns=[*COLUMNS, SOUND], dtype=str)
+        if missing := [column for column in (*COLUMNS, SOUND) if column not in self._table]:
+            raise RecordingError(f"{manifest} is damaged: it has no column {', '.join(missing)}")
 
     def person(self, speaker: str) -> Person | None:
         """Whoever was here before."""
@@ -112,8 +117,14 @@ class RecordingFolder:
                 f"{speaker} is here already and declared {_told(before.declared)}, now {_told(found)}; "
                 "take another id for another person"
             )
-        takes = {} if before is None else before.takes
-        self._people[speaker] = Person(consent=consent, declared=found, takes=takes)
+        if before is None:
+            person = Person(consent=consent, declared=found)
+        elif before.consent == consent:
+            person = before
+        else:
+            agreed_before = (*before.agreed_before, before.consent)
+            person = before.model_copy(update={"consent": consent, "agreed_before": agreed_before})
+        self._people[speaker] = person
         for attribute in found:
             if attribute not in self._table:
                 self._table[attribute] = ""
@@ -134,7 +145,8 @@ class RecordingFolder:
         file = io.BytesIO()
         samples = np.rint(32768 * take.waveform).clip(-32768, 32767).astype(np.int16)
         soundfile.write(file, samples, take.sample_rate, format="WAV", subtype="PCM_16")
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        for made in ((self.folder / path).parent.parent, (self.folder / path).parent):
+            made.mkdir(mode=_PRIVATE, exist_ok=True)
         _replace(self.folder / path, file.getvalue())
         row = dict.fromkeys(self._table.columns, "") | person.declared
         row |= {"path": path, "command": task.prompt.command, "speaker": speaker, "split": split}
@@ -154,12 +166,14 @@ class RecordingFolder:
 
         Raises:
             RecordingError: nobody has this id.
+            OSError: a clip can't be erased; the speaker is still here.
         """
         check_id(speaker)
         if speaker not in self._people:
             raise RecordingError(f"nobody with the id {speaker} was recorded in {self.folder}")
         of_speaker = self._table["speaker"] == speaker
-        shutil.rmtree(self.folder / AUDIO / speaker, ignore_errors=True)
+        if (clips := self.folder / AUDIO / speaker).exists():
+            shutil.rmtree(clips)  # before the rows: what can't be erased stays listed, and is tried again
         self._table = self._table[~of_speaker].reset_index(drop=True)
         del self._people[speaker]
         self._write()
@@ -170,6 +184,7 @@ class RecordingFolder:
         told = _Sidecar(speakers=self._people).model_dump_json(indent=2)
         _replace(self.folder / SIDECAR_FILE, told.encode() + b"\n")
         new = self.folder / f".new-{MANIFEST_FILE}"
+        os.close(os.open(new, os.O_WRONLY | os.O_CREAT, _PRIVATE_FILE))
         write_table(self._table, new)
         new.replace(self.folder / MANIFEST_FILE)
 
@@ -214,6 +229,6 @@ def _told(declared: Mapping[str, str]) -> str:
 
 def _replace(path: Path, data: bytes) -> None:
     new = path.with_name(f".new-{path.name}")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE), "wb") as file:
         file.write(data)
     new.replace(path)

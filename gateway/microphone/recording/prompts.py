@@ -10,6 +10,8 @@ from pathlib import Path
 
 from recognizer.decision import UNKNOWN
 
+_LONGEST_NAME = 60  # characters of a clip's name that are taken from the words
+
 
 class PromptsError(ValueError):
     """A list of prompts that can't be used; the message says where and why."""
@@ -41,7 +43,7 @@ class Task:
     @property
     def file_name(self) -> str:
         """The same for the same words and take, and for no others."""
-        name = re.sub(r"[^a-z0-9]+", "-", self.prompt.words.lower()).strip("-")
+        name = re.sub(r"[^a-z0-9]+", "-", self.prompt.words.lower()).strip("-")[:_LONGEST_NAME]
         if name != self.prompt.words:
             name += "-" + hashlib.sha256(self.prompt.words.encode()).hexdigest()[:6]
         return f"{name}_{self.take}.wav"
@@ -55,7 +57,7 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
         PromptsError: no such file, or nothing or the same words twice in it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise PromptsError(f"{path} can't be read as a list of prompts: {error}") from None
     prompts: dict[str, Prompt] = {}

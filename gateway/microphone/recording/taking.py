@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.microphone.sources import WIDTH, Block, Lost, Source, SourceError
-from gateway.streaming.endpointing import Event, Utterance
+from gateway.streaming.endpointing import Endpointing, Event, Utterance
 from gateway.streaming.listening import Listener
 from gateway.streaming.vad import SpeechDetector
 from recognizer.audio import Waveform
+
+_PAUSE = 700  # milliseconds that end a take: longer than for a command, for whoever hesitates between two words of it
 
 
 class TakeBroken(SourceError):
@@ -50,7 +52,12 @@ def record_take(source: Source, detector: SpeechDetector, *, seconds: float, on_
         TakeBroken: samples were lost.
         SourceEnded: none came.
     """
-    listener = Listener(detector, sample_rate=source.sample_rate, channels=source.channels)
+    listener = Listener(
+        detector,
+        sample_rate=source.sample_rate,
+        channels=source.channels,
+        endpointing=Endpointing(min_silence_ms=_PAUSE),
+    )
     dropped, data = source.dropped, b""
     utterance: Utterance | None = None
     wanted = round(seconds * source.sample_rate) * source.channels * WIDTH
@@ -63,6 +70,7 @@ def record_take(source: Source, detector: SpeechDetector, *, seconds: float, on_
             data += came.data
             utterance = _first(listener.feed(came.data))
             if utterance is not None or len(data) >= wanted:
+                data = data[:wanted]
                 break
     if not data:
         raise SourceEnded(f"no sound is left in {source.name}")

@@ -2,6 +2,9 @@
 
 import { REASONS } from "./words.js";
 
+const LONGEST_VALID_MS = 60_000; // as a robot's client has it: whatever a gateway says
+const UNKNOWN = "unknown"; // what is no command is called; nobody may do it
+
 /** @typedef {import("./gateway.js").Came} Came */
 /**
  * @typedef {object} Verdict
@@ -12,6 +15,16 @@ import { REASONS } from "./words.js";
  * @property {any} answer the decision as the gateway gave it; null where it gave none
  * @property {number} waited milliseconds since sending
  */
+
+/** @type {Verdict} */
+export const NOT_UNDERSTOOD = {
+  command: null,
+  why: "The answer can't be understood.",
+  detail: "",
+  validFor: 0,
+  answer: null,
+  waited: 0,
+};
 
 /**
  * @param {Came} came
@@ -28,8 +41,8 @@ export function judge({ status, body, waited }) {
   if (body?.decision === "abstain" && typeof body.reason === "string") {
     return { ...hold, detail, answer: body, why: REASONS[body.reason] ?? `The gateway abstains: ${body.reason}.` };
   }
-  if (!isAcceptance(body)) return { ...hold, why: "The answer can't be understood." };
-  const validFor = body.valid_for_ms - waited;
+  if (!isAcceptance(body)) return { ...NOT_UNDERSTOOD, waited };
+  const validFor = Math.min(body.valid_for_ms, LONGEST_VALID_MS) - waited;
   if (validFor <= 0) {
     return { ...hold, detail, answer: body, why: `An acceptance of “${body.command}” came too late: void.` };
   }
@@ -42,7 +55,7 @@ function isAcceptance(body) {
     body?.decision === "accept" &&
     body.reason === "ok" &&
     typeof body.command === "string" &&
-    body.command !== "" &&
+    !["", UNKNOWN].includes(body.command.trim()) &&
     Number.isFinite(body.valid_for_ms)
   );
 }

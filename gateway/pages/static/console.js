@@ -1,6 +1,6 @@
 /** The console: what is spoken or dropped goes to the gateway, and what it decides is shown. */
 
-import { judge } from "./answer.js";
+import { NOT_UNDERSTOOD, judge } from "./answer.js";
 import { show } from "./decision.js";
 import { make, part } from "./elements.js";
 import { Gateway } from "./gateway.js";
@@ -30,6 +30,10 @@ const say = (/** @type {string} */ words) => (status.textContent = words);
 
 /** @param {ArrayBuffer | Blob} clip @param {string} mediaType @param {string} from */
 async function decide(clip, mediaType, from) {
+  if (model === null) {
+    say("The gateway has not said yet what it serves: nothing can be sent.");
+    return;
+  }
   const number = ++sent;
   const about = { speaker: speaker.value.trim(), defense: defense.value };
   say("Sent; waiting for the decision …");
@@ -39,15 +43,18 @@ async function decide(clip, mediaType, from) {
   remember(verdict, from, about.speaker);
   if (number !== sent) return; // a newer clip is under way, or decided
   say("");
-  show(verdict);
+  try {
+    show(verdict);
+  } catch {
+    show(NOT_UNDERSTOOD); // else an earlier acceptance would stay before one's eyes
+  }
 }
 
 /** @param {FileList | undefined} files */
 function decideFile(files) {
   const [first, ...others] = files ?? [];
   if (!first) return;
-  if (model === null) say("The gateway has not said yet what it serves: nothing can be sent.");
-  else if (others.length) say(`${others.length + 1} files are too many at once; one is accepted.`);
+  if (others.length) say(`${others.length + 1} files are too many at once; one is accepted.`);
   else void decide(first, mediaTypeOf(first.name), first.name);
 }
 
@@ -65,7 +72,7 @@ async function refresh() {
     const { status: code, body } = await gateway.model();
     if (code === 401) return askForKey(body?.detail);
     if (code === 200 && Array.isArray(body?.commands)) {
-      if (body.version !== model?.version) serve(body);
+      if (JSON.stringify(body) !== JSON.stringify(model)) serve(body);
     } else if (model === null) {
       heading.textContent = `Not ready: ${body?.detail ?? "the gateway doesn't answer"}. Asking again.`;
     }

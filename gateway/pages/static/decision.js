@@ -1,5 +1,6 @@
 /** The decision, large, with what vouches for it; an acceptance runs out before one's eyes. */
 
+import { announce } from "./announce.js";
 import { make, part } from "./elements.js";
 import { clock } from "./gateway.js";
 import { bar, certified, milliseconds, percent, seconds } from "./words.js";
@@ -10,7 +11,6 @@ const TICK_MS = 100;
 const VOID = "Void by now: hold.";
 
 const place = part("decision", HTMLElement);
-const announcement = part("announcement", HTMLElement);
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let counting;
 
@@ -21,7 +21,7 @@ export function show(verdict) {
   const big = headline(verdict);
   const why = make("p", { id: "why" }, verdict.why);
   place.replaceChildren(big, validity, why, ...details(verdict));
-  announce(verdict);
+  announce(sentence(verdict));
   if (verdict.command === null) {
     validity.textContent = "Start no new motion.";
     return;
@@ -34,7 +34,7 @@ export function show(verdict) {
     clearInterval(counting);
     big.replaceWith(make("p", { class: "verdict void" }, mark("○"), make("s", {}, verdict.command ?? ""), " void"));
     why.textContent = "It was accepted, and its time is over.";
-    announcement.textContent = VOID;
+    announce(VOID);
   };
   counting = setInterval(tick, TICK_MS);
   tick();
@@ -51,12 +51,11 @@ function headline({ command }) {
 const mark = (sign) => make("span", { class: "sign", "aria-hidden": "true" }, sign);
 
 /** Said once, in a sentence: a screen reader would read each tick of what changes. @param {Verdict} verdict */
-function announce({ command, why, detail, validFor, answer }) {
+function sentence({ command, why, detail, validFor, answer }) {
   const sure = typeof answer?.confidence === "number" ? `, confidence ${percent(answer.confidence)}` : "";
-  announcement.textContent =
-    command === null
-      ? `Hold. ${why} ${answer ? "" : detail}`
-      : `Accepted: ${command}${sure}, valid for ${seconds(validFor)}.`;
+  return command === null
+    ? `Hold. ${why} ${answer ? "" : detail}`
+    : `Accepted: ${command}${sure}, valid for ${seconds(validFor)}.`;
 }
 
 /** @param {Verdict} verdict @returns {HTMLElement[]} */

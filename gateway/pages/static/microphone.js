@@ -1,8 +1,12 @@
 /** The microphone: opened for one recording, and closed with it. */
 
 const HIGHEST_RATE = 48_000; // Hertz; the gateway takes 8 to 48 kHz
+const PREPARING_MS = 5000;
+const STARTING_MS = 2000;
 // What the speaker's own browser changes, no defense was measured on.
 const AS_IT_IS = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+
+let open = 0; // recordings
 
 /** Why there is no recording, in words for who wanted one. */
 export class NoMicrophone extends Error {}
@@ -41,6 +45,7 @@ export class Recording {
     };
     for (const track of stream.getTracks()) track.onended = onLost;
     this.source.connect(this.node);
+    open += 1;
   }
 
   get sampleRate() {
@@ -51,13 +56,18 @@ export class Recording {
     return this.#samples / this.sampleRate;
   }
 
-  /** Close the microphone and keep what was heard. */
+  /** Close the microphone and keep what was heard; nothing, where the end of it doesn't come. */
   async finish() {
     this.#close();
-    await new Promise((resolve) => {
+    const all = new Promise((resolve) => {
       this.#finished = () => resolve(undefined);
       this.node.port.postMessage("finish");
     });
+    try {
+      await within(all, STARTING_MS);
+    } catch {
+      [this.#blocks, this.#samples] = [[], 0];
+    }
     this.#disconnect();
     const samples = new Float32Array(this.#samples);
     let at = 0;
@@ -82,15 +92,31 @@ export class Recording {
 
   #disconnect() {
     this.source.disconnect();
-    void this.context.suspend();
+    open -= 1;
+    if (!open) void this.context.suspend(); // the next recording may have begun, in the same context
   }
 }
 
 /** @type {Promise<AudioContext> | undefined} */
 let prepared;
 
+/**
+ * What comes of it, or an error where nothing does in time.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {number} ms
+ * @returns {Promise<T>}
+ */
+function within(promise, ms) {
+  return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error(`nothing came of it within ${ms / 1000} s`)), ms);
+    promise.then(resolve, reject);
+  });
+}
+
 /** An audio context that knows how to capture; it is kept, and sleeps between recordings. */
-async function prepare() {
+async function makeContext() {
   try {
     const usual = new AudioContext();
     const context = usual.sampleRate > HIGHEST_RATE ? new AudioContext({ sampleRate: HIGHEST_RATE }) : usual;
@@ -104,6 +130,25 @@ async function prepare() {
 }
 
 /**
+ * What is needed before the microphone opens.
+ *
+ * @throws {NoMicrophone}
+ */
+export async function prepare() {
+  if (!navigator.mediaDevices?.getUserMedia) {
+    throw new NoMicrophone(
+      "A browser gives the microphone only to pages over HTTPS, or from its own machine. " +
+        "Serve the gateway with TLS, or choose a file.",
+    );
+  }
+  try {
+    return await within((prepared ??= makeContext()), PREPARING_MS);
+  } catch (error) {
+    throw new NoMicrophone(inWords(error));
+  }
+}
+
+/**
  * Open the microphone; the browser asks its user where it has to.
  *
  * @param {(seconds: number, peak: number) => void} onHeard
@@ -112,18 +157,12 @@ async function prepare() {
  * @throws {NoMicrophone}
  */
 export async function record(onHeard, onLost) {
-  if (!navigator.mediaDevices?.getUserMedia) {
-    throw new NoMicrophone(
-      "A browser gives the microphone only to pages over HTTPS, or from its own machine. " +
-        "Serve the gateway with TLS, or choose a file.",
-    );
-  }
+  const context = await prepare();
   /** @type {MediaStream | undefined} */
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: AS_IT_IS });
-    const context = await (prepared ??= prepare());
-    await context.resume();
+    await within(context.resume(), STARTING_MS); // while it waits, the microphone is open
     return new Recording(stream, context, onHeard, onLost);
   } catch (error) {
     for (const track of stream?.getTracks() ?? []) track.stop();

@@ -1,8 +1,9 @@
 /** Hold to talk: what is heard between press and release becomes one clip; nothing else is captured or sent. */
 
+import { listening } from "./announce.js";
 import { part } from "./elements.js";
 import { whileHeld } from "./hold.js";
-import { NoMicrophone, record } from "./microphone.js";
+import { NoMicrophone, prepare, record } from "./microphone.js";
 import { wav } from "./wav.js";
 
 /** @typedef {import("./microphone.js").Recording} Recording */
@@ -37,6 +38,7 @@ export function talk({ longest, send, say }) {
     recording?.discard();
     recording = null;
     shows(false);
+    listening(false);
     say(words);
   };
   const heard = (/** @type {number} */ seconds, /** @type {number} */ peak) => {
@@ -55,13 +57,15 @@ export function talk({ longest, send, say }) {
     }
     isHeld = isOpening = true;
     say(""); // nothing is said aloud from here on: the microphone would hear it
+    listening(true);
     try {
-      const opened = await record(heard, () => discard("The microphone is gone: thrown away."));
-      if (isHeld) {
+      await prepare(); // asks the gateway, which may be slow or gone: nothing is open yet
+      const opened = isHeld ? await record(heard, () => discard("The microphone is gone: thrown away.")) : null;
+      if (opened && isHeld) {
         recording = opened;
         shows(true);
       } else {
-        opened.discard();
+        opened?.discard();
         say("The microphone is ready. Hold the button while you speak.");
       }
     } catch (error) {
@@ -70,6 +74,7 @@ export function talk({ longest, send, say }) {
       say(error.message);
     } finally {
       isOpening = false;
+      if (!recording) listening(false);
     }
   };
   const release = async () => {
@@ -78,7 +83,9 @@ export function talk({ longest, send, say }) {
     const ended = recording;
     recording = null;
     shows(false);
-    const samples = await ended.finish();
+    const finishing = ended.finish(); // the microphone is closed
+    listening(false);
+    const samples = await finishing;
     if (samples.length) send(wav(samples, ended.sampleRate));
     else say("Nothing was recorded: hold the button while you speak.");
   };

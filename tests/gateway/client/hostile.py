@@ -69,7 +69,7 @@ class Hostile:
 
     def _serve(self, line: socket.socket) -> None:
         with line, suppress(OSError):
-            request = _read(line)
+            request = read(line)
             if request is None:
                 return
             self.requests.append(request)
@@ -88,7 +88,7 @@ def hostile(*steps: Step) -> Iterator[Hostile]:
         server.close()
 
 
-def _read(line: socket.socket) -> Request | None:
+def read(line: socket.socket) -> Request | None:
     data = b""
     while b"\r\n\r\n" not in data:
         if not (piece := line.recv(65_536)):
@@ -171,6 +171,18 @@ class Robot:
         async def ask() -> Any:
             async with AsyncClient(url, **settings) as gateway:
                 return await getattr(gateway, name)(*arguments, **options)
+
+        return asyncio.run(ask())
+
+    def commands(self, url: str, *, timeouts: tuple[float, ...]) -> list[str | None]:
+        """The commands of calls of one client, each with its timeout."""
+        if self.flavour == "sync":
+            with Client(url, retries=0) as gateway:
+                return [gateway.decide(b"RIFF", timeout=seconds).command for seconds in timeouts]
+
+        async def ask() -> list[str | None]:
+            async with AsyncClient(url, retries=0) as gateway:
+                return [(await gateway.decide(b"RIFF", timeout=seconds)).command for seconds in timeouts]
 
         return asyncio.run(ask())
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from array import array
 from pathlib import Path
@@ -23,12 +26,15 @@ from hostile import (
     floods,
     half,
     hostile,
+    read,
     resets,
     response,
     says,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.client import Answer, Client, GatewayError, Kind, Timeouts
+from gateway.client import Answer, AsyncClient, Client, GatewayError, Kind, Timeouts, first
 from gateway.client import clock as its_clock
 
 
@@ -41,6 +47,13 @@ def test_a_fresh_acceptance_is_a_command(robot: Robot) -> None:
         answer = robot.decide(server.url)
     assert (answer.command, answer.kind) == ("left", Kind.ANSWERED)
     assert 0 < answer.seconds_left <= 1.5
+
+
+def test_a_field_of_a_later_release_is_passed_over(robot: Robot) -> None:
+    later = ACCEPTANCE | {"mood": "calm", "audio": ACCEPTANCE["audio"] | {"channels": 2}}
+    with hostile(says(200, later)) as server:
+        answer = robot.decide(server.url)
+    assert (answer.command, answer.kind) == ("left", Kind.ANSWERED)
 
 
 def test_an_abstention_is_a_hold_and_an_answer(robot: Robot) -> None:
@@ -119,7 +132,6 @@ def test_no_acceptance_is_fresh_for_more_than_a_minute(robot: Robot, valid_for_m
         (200, ACCEPTANCE | {"command": ""}),
         (200, ACCEPTANCE | {"command": "unknown"}),
         (200, ACCEPTANCE | {"safe_action": "go on"}),
-        (200, ACCEPTANCE | {"is_a_drill": True}),
     ],
 )
 def test_anything_else_is_a_hold(robot: Robot, status: int, body: object) -> None:
@@ -254,6 +266,133 @@ def test_the_validity_of_an_answer_counts_from_the_first_sending(robot: Robot) -
     assert answer.command is None
 
 
+def test_a_key_that_is_called_with_again_counts_from_the_first_call() -> None:
+    short = ACCEPTANCE | {"valid_for_ms": 400}
+    with hostile(resets, says(200, short)) as server, Client(server.url, retries=0) as gateway:
+        assert gateway.decide(b"RIFF", idempotency_key="mine").kind is Kind.NO_ANSWER
+        time.sleep(0.5)
+        again = gateway.decide(b"RIFF", idempotency_key="mine")
+        other = gateway.decide(b"RIFF", idempotency_key="another")
+    assert again.response is not None
+    assert (again.response.decision, again.command, other.command) == ("accept", None, "left")
+
+
+@pytest.mark.parametrize(("ago", "command"), [(0.2, "left"), (1.6, None), (-5.0, "left"), (float("nan"), None)])
+def test_an_acceptance_counts_from_when_the_clip_was_had(robot: Robot, ago: float, command: str | None) -> None:
+    with hostile(says(200, ACCEPTANCE)) as server:
+        answer = robot.decide(server.url, since=its_clock.now() - ago)
+    assert answer.command == command
+    assert answer.seconds_left <= 1.5
+
+
+@given(st.lists(st.integers(0, 9), max_size=60))
+def test_a_key_is_remembered_until_enough_others_were_used(keys: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(first, "REMEMBERED", 5)
+        log = first.FirstSent()
+        for now, key in enumerate(keys):
+            uses = [at for at in range(now) if keys[at] == key]
+            since_last = set(keys[uses[-1] + 1 : now]) if uses else set()
+            found = log.of(str(key), float(now))
+            if not uses:
+                assert found == now
+            elif len(since_last) < 5:
+                assert found < now
+            else:
+                assert found == now
+
+
+def test_a_late_answer_is_never_the_next_commands(robot: Robot) -> None:
+    """On one connection, which stays open: the first answer comes after its caller has gone."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    answered: list[int] = []
+
+    def serve(line: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while read(line) is not None:
+                answered.append(len(answered) + 1)
+                body = ACCEPTANCE | {"command": f"number {answered[-1]}"}
+                if answered[-1] == 1:
+                    time.sleep(0.6)
+                line.sendall(response(200, body).replace(b"Connection: close\r\n", b""))
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    commands = robot.commands(url, timeouts=(0.3, 2.0, 2.0))
+    listening.close()
+    assert commands == [None, "number 2", "number 3"]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_hears_and_answers_nothing(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with hostile(says(200, ACCEPTANCE)) as proxy, hostile(says(200, ABSTENTION)) as server:
+        monkeypatch.setenv(name, proxy.url)
+        answer = robot.decide(server.url)
+    assert (answer.kind, proxy.requests) == (Kind.ANSWERED, [])
+    assert answer.command is None
+
+
+@pytest.mark.parametrize("key", ["ev_abc_secret\n", " ev_abc_secret", "ev_abc_secret\r\n"])
+def test_white_space_around_a_key_is_none_of_it(robot: Robot, key: str) -> None:
+    with hostile(says(200, ACCEPTANCE)) as server:
+        assert robot.decide(server.url, client={"key": key}).command == "left"
+    assert server.requests[0].headers["authorization"] == "Bearer ev_abc_secret"
+
+
+@pytest.mark.parametrize("key", ["ev_secret\nX-More: 1", "ev_s\u00e9cret", "ev_ secret", "", "\0ev_secret"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_key_that_no_header_carries_is_refused_and_not_quoted(kind: type[Client], key: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII") as refused:
+        kind("http://127.0.0.1:1", key=key)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("body", [PROBLEM | {"detail": "x" * 200_000}, b"x" * 200_000])
+def test_a_detail_is_no_longer_than_a_paragraph(robot: Robot, body: object) -> None:
+    with hostile(says(500, body)) as server:
+        assert 100 < len(robot.decide(server.url).detail) < 1000
+
+
+def test_a_detail_steers_no_terminal(robot: Robot) -> None:
+    with hostile(says(500, PROBLEM | {"detail": "\x1b]0;busy\x07 with \u00e9lan\r\n"})) as server:
+        assert robot.decide(server.url).detail == "status 500: \ufffd]0;busy\ufffd with \u00e9lan\ufffd\ufffd"
+
+
+def test_a_pipe_that_nobody_writes_to_is_a_hold_in_time(robot: Robot, tmp_path: Path) -> None:
+    pipe = tmp_path / "clip.wav"
+    os.mkfifo(pipe)
+    threading.Timer(1.5, lambda: pipe.open("wb").close()).start()  # lets the thread that reads it end
+    answer = robot.decide("http://127.0.0.1:1", pipe, client={"timeout": 0.4})
+    assert answer.kind is Kind.UNUSABLE
+    assert "was not read within 0.4 s" in answer.detail
+
+
+def test_a_client_that_nobody_has_any_more_leaves_nothing_behind() -> None:
+    def ours() -> int:
+        return sum(thread.name == "evenvoice-client" for thread in threading.enumerate())
+
+    before = ours()
+    with hostile(says(200, ACCEPTANCE)) as server:
+        forgotten = [Client(server.url) for _ in range(3)]
+        assert [gateway.decide(b"RIFF").command for gateway in forgotten] == ["left"] * 3
+        assert ours() == before + 3
+        del forgotten
+        gc.collect()
+        ends = time.monotonic() + 5
+        while ours() > before and time.monotonic() < ends:
+            time.sleep(0.01)
+    assert ours() == before
+
+
 def test_it_gives_up_after_so_many_retries(robot: Robot) -> None:
     with hostile(resets) as server:
         assert robot.decide(server.url, client={"retries": 2}).kind is Kind.NO_ANSWER
@@ -287,6 +426,8 @@ def test_a_client_that_is_closed_holds() -> None:
         gateway.close()
         assert gateway.decide(b"RIFF").command is None
         assert not gateway.is_ready()
+        with pytest.raises(GatewayError, match="closed"):
+            gateway.model()
 
 
 def test_a_child_of_the_process_holds_rather_than_waits_for_ever() -> None:
@@ -397,5 +538,6 @@ def test_a_label_is_sent_once_and_only_for_an_id(robot: Robot) -> None:
     with hostile(resets) as server:
         assert not robot.call(server.url, "label", ACCEPTANCE["request_id"], "left")
         assert not robot.call(server.url, "label", "../../v1/speakers", "left")
+        assert not robot.call(server.url, "label", None, "left")
     assert [r.path for r in server.requests] == [f"/v1/commands/{ACCEPTANCE['request_id']}/label"]
     assert isinstance(Answer(None, "as before"), Answer)

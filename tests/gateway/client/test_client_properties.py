@@ -46,7 +46,7 @@ def is_an_acceptance(body: dict[str, Any]) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
     return (
-        set(ACCEPTANCE) - {"safe_action"} <= set(body) <= set(ACCEPTANCE) | {"parts"}
+        set(ACCEPTANCE) - {"safe_action"} <= set(body)
         and (body["decision"], body["reason"], body.get("safe_action", "hold")) == ("accept", "ok", "hold")
         and isinstance(body["command"], str)
         and body["command"].strip() not in ("", "unknown")

@@ -203,6 +203,14 @@ def test_sends_exit_code_says_what_came(step: object, code: int, spoken: Spoken)
     assert ran.returncode == code, ran.stdout
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_what_a_server_says_steers_no_terminal(spoken: Spoken, status: int) -> None:
+    with hostile(says(status, ACCEPTANCE | {"command": "left\x1b[2J", "detail": "fine \x1b]0;x\x07"})) as server:
+        ran = send(spoken.path, "--url", server.url, "--timeout", 2)
+    assert "fine" in ran.stdout
+    assert "\x1b" not in ran.stdout
+
+
 def test_no_answer_outweighs_a_file_that_is_no_clip(spoken: Spoken, tmp_path: Path) -> None:
     with hostile(resets) as server:
         assert send(tmp_path / "missing.wav", spoken.path, "--url", server.url, "--timeout", 1).returncode == 3

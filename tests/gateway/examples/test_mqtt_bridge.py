@@ -269,6 +269,39 @@ def test_a_robot_waits_no_longer_than_it_said(arm: Robot) -> None:
     assert (answer.command, answer.kind) == (None, Kind.NO_ANSWER)
 
 
+def test_what_waited_for_its_turn_counts_from_when_it_came(bridge: Start, observer: Observer) -> None:
+    """Four are asked at a time; the fifth waits for 0.5 s."""
+    short = ACCEPTANCE | {"valid_for_ms": 800}
+    with hostile(says(200, short, after=0.5)) as gateway:
+        bridge(gateway.url)
+        observer.see_decisions("queue")
+        for number in range(5):
+            observer.publish("evenvoice/queue/audio", b"RIFF", CorrelationData=bytes([number]))
+        bodies = [json.loads(observer.messages.get(timeout=PATIENCE).payload) for _ in range(5)]
+    assert [body["decision"] for body in bodies] == ["accept"] * 4 + ["abstain"]
+    assert "too old" in bodies[-1]["detail"]
+
+
+def test_a_decision_of_an_outage_is_not_sent_after_it(bridge: Start, observer: Observer) -> None:
+    with hostile(says(200, ACCEPTANCE, after=0.5)) as gateway:
+        made = bridge(gateway.url)
+        observer.see_decisions("lost")
+        observer.publish("evenvoice/lost/audio", b"RIFF")
+        ends = time.monotonic() + PATIENCE
+        while not gateway.requests and time.monotonic() < ends:
+            time.sleep(0.01)
+        made.mqtt.disconnect()
+        time.sleep(1.0)  # the answer came meanwhile
+        made.subscribed.clear()
+        made.mqtt.reconnect()
+        made.mqtt.loop_start()
+        assert made.subscribed.wait(PATIENCE)
+        with pytest.raises(queue.Empty):
+            observer.messages.get(timeout=0.5)
+        observer.publish("evenvoice/lost/audio", b"RIFF")
+        assert json.loads(observer.messages.get(timeout=PATIENCE).payload)["decision"] == "accept"
+
+
 def test_beyond_what_can_wait_a_clip_is_a_hold_at_once(bridge: Start, observer: Observer) -> None:
     with hostile(says(200, ACCEPTANCE, after=1.5)) as gateway:
         bridge(gateway.url)

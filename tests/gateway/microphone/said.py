@@ -30,6 +30,11 @@ class Session:
     clips: list[np.ndarray]
     """float32 [samples] at `RATE` each"""
 
+    @property
+    def words(self) -> dict[str, np.ndarray]:
+        """One clip of each word: its first, which the detector hears wherever among its blocks it begins."""
+        return dict(zip(reversed(self.commands), reversed(self.clips), strict=True))
+
     def samples(self, pause: float = 0.9, *, seed: int = 0) -> np.ndarray:
         """The words with so many seconds of background around each."""
         parts = [background(pause, seed=seed)]

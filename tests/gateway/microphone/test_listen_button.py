@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import pty
+import select
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from said import RATE, background, pcm
 
 from gateway.microphone.button import Button
 from gateway.microphone.keys import pressed
 from gateway.streaming.endpointing import SpeechStarted, Utterance
+
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 def blocks(samples: np.ndarray, size: int = 160) -> list[bytes]:
@@ -81,6 +89,39 @@ def test_space_and_enter_on_a_terminal_press_at_once_and_other_keys_do_not() -> 
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_is_left_as_it_was_however_listening_ends(name: signal.Signals, tmp_path: Path) -> None:
+    import termios
+
+    soundfile.write(tmp_path / "clip.wav", background(60), RATE)
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    command = [Path(sys.executable).with_name("evenvoice"), "listen", "--push-to-talk", "--url", "http://127.0.0.1:9"]
+    process = subprocess.Popen(
+        [*command, "--file", tmp_path / "clip.wav"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    shown = b""
+    try:
+        while b"clip.wav" not in shown:
+            shown += os.read(ours, 65_536)
+        assert termios.tcgetattr(theirs) != before
+        process.send_signal(name)
+        ends = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < ends:
+            if select.select([ours], [], [], 0.05)[0]:
+                shown += os.read(ours, 65_536)
+        assert process.poll() == 0
+        while select.select([ours], [], [], 0)[0]:
+            shown += os.read(ours, 65_536)
+        assert termios.tcgetattr(theirs) == before
+        assert shown.rfind(SHOW_CURSOR) > shown.rfind(HIDE_CURSOR)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_where_there_is_no_terminal_each_line_presses() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
+import signal
 import stat
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -24,7 +26,7 @@ from gateway.microphone.deciding import WAITING
 from gateway.microphone.files import FileSource
 from gateway.microphone.heard import Heard, Verdict
 from gateway.microphone.listen import Segmenter, listen
-from gateway.microphone.sources import Block, Lost
+from gateway.microphone.sources import Block, Lost, Source
 from gateway.microphone.views import Lines
 from gateway.streaming.endpointing import Utterance
 from gateway.streaming.listening import Listener
@@ -45,7 +47,7 @@ class Kept(Lines):
     def lost(self, why: str) -> None:
         self.news.append(why)
 
-    def back(self) -> None:
+    def back(self, source: Source) -> None:  # noqa: ARG002  the protocol's
         self.news.append("back")
 
 
@@ -205,6 +207,45 @@ def test_more_than_wait_for_a_decision_are_turned_away_with_the_reason(session: 
     assert summary.utterances - len(overloaded) >= WAITING
 
 
+def test_told_to_end_it_waits_for_no_more_than_one_decision(session: Session) -> None:
+    samples = np.concatenate([session.samples(), session.samples()])
+    ending = threading.Event()
+
+    class Ended(Live):
+        def captured(self) -> object:
+            yield from super().captured()  # type: ignore[misc]
+            ending.set()
+            yield None
+
+    source, view = Ended(blocks(samples)), Kept()
+    segmenter = lambda: Listener(EnergyDetector(), sample_rate=RATE)  # noqa: E731
+    begun = time.monotonic()
+    listen(source, segmenter, Slow(2.0), view, ending=ending)  # type: ignore[arg-type]
+    assert time.monotonic() - begun < 6  # of more than eight that wait
+    assert len([heard for heard in view.decisions if heard.reason != "overloaded"]) <= 2
+
+
+def test_ctrl_c_ends_it_while_nothing_comes_down_the_pipe() -> None:
+    command = [Path(sys.executable).with_name("evenvoice"), "listen", "--stdin", "--rate", "16000"]
+    process = subprocess.Popen(
+        [*command, "--detector", "energy", "--url", "http://127.0.0.1:9"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(bytes(3200))
+        process.stdin.flush()
+        while b"listening to" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_word_that_breaks_off_with_the_microphone_is_no_utterance(session: Session) -> None:
     word = np.concatenate([background(0.9), session.clips[0]])
     broken = blocks(word[: -len(session.clips[0]) // 2])
@@ -226,11 +267,13 @@ def test_what_keeps_a_decision_from_being_made_is_raised(session: Session) -> No
 
 
 def test_bare_samples_come_down_a_pipe(
-    evenvoice: Evenvoice, words_bundle: Path, session: Session, monkeypatch: pytest.MonkeyPatch
+    evenvoice: Evenvoice, words_bundle: Path, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe = io.BytesIO(pcm(session.samples()))
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=pipe))
-    done = evenvoice("listen", "--bundle", words_bundle, "--stdin", "--rate", "16000", "--json")
+    with (tmp_path / "samples").open("wb+") as pipe:
+        pipe.write(pcm(session.samples()))
+        pipe.seek(0)
+        monkeypatch.setattr("sys.stdin", pipe)
+        done = evenvoice("listen", "--bundle", words_bundle, "--stdin", "--rate", "16000", "--json")
     assert [line["command"] for line in lines(done.out)] == list(session.commands)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.microphone.portaudio import Device, DeviceBusy, NoDevice, UnsupportedLayout, choose, in_words
+from gateway.microphone.portaudio import Device, DeviceBusy, NoDevice, UnsupportedLayout, choose, in_words, stem
 
 EVENVOICE = Path(sys.executable).with_name("evenvoice")
 WITHOUT_LIBRARY = """
@@ -44,6 +44,14 @@ def test_a_microphone_is_chosen_by_number_or_part_of_its_name(wanted: str | None
 def test_what_names_none_or_several_is_refused_with_those_that_are_here(wanted: str, words: str) -> None:
     with pytest.raises(NoDevice, match=f"{words}; here are 0: Built-in Audio; 3: USB Audio"):
         choose(HERE, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "same"), [("USB: Audio (hw:2,0)", "USB: Audio"), ("pulse", "pulse"), ("Mic (2)", "Mic (2)")]
+)
+def test_a_microphone_is_the_same_wherever_it_is_plugged_in_again(name: str, same: str) -> None:
+    assert stem(name) == same
+    assert choose([*HERE, device(9, same + " (hw:11,3)")], stem(name)).number == 9
 
 
 def test_portaudios_errors_are_told_apart() -> None:

@@ -111,6 +111,21 @@ def test_unplugged_it_waits_and_goes_on(
         assert "the microphone was gone 1 times" in heard.notes
 
 
+def test_ctrl_c_ends_it_while_the_sound_server_stands_still(sound: SoundServer, tmp_path: Path) -> None:
+    with listening(sound, tmp_path, "--url", "http://127.0.0.1:9", "--detector", "energy") as heard:
+        sound.stand_still()
+        heard.end()
+        assert "; 0 blocks dropped" in heard.notes
+
+
+def test_a_sound_server_that_stands_still_is_waited_for_no_longer_than_said(sound: SoundServer, tmp_path: Path) -> None:
+    with listening(sound, tmp_path, "--url", "http://127.0.0.1:9", "--detector", "energy") as heard:
+        sound.stand_still()
+        assert heard.process.wait(PATIENCE) == 1
+        assert "pulse is gone; plug it in again; waiting for it" in heard.notes
+        assert heard.notes.splitlines()[-1].startswith("evenvoice: the sound system does not answer within 3 s")
+
+
 def test_the_devices_are_listed(sound: SoundServer) -> None:
     done = subprocess.run(
         [EVENVOICE, "listen", "--list-devices"],
@@ -138,7 +153,7 @@ def test_a_person_is_recorded_through_the_microphone(sound: SoundServer, session
         stderr=subprocess.STDOUT,
         text=True,
     )
-    words = dict(zip(session.commands, session.clips, strict=True))
+    words = session.words
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("yes\n\n\n")  # consent, no accent, ready for the first

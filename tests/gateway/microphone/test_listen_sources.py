@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 import time
 from pathlib import Path
 
@@ -74,8 +74,51 @@ def test_what_is_no_recording_is_refused_in_words(tmp_path: Path) -> None:
         FileSource(tmp_path / "many.wav")
 
 
+def test_a_file_that_is_damaged_further_on_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, background(2.0, amplitude=0.1), RATE)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :] = b"\x55" * (len(data) - len(data) // 2)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"clip\.flac is damaged: "):
+        list(FileSource(path, is_fast=True).captured())
+    path = tmp_path / "nan.wav"
+    soundfile.write(path, np.array([0.1, np.nan] * RATE), RATE, subtype="FLOAT")
+    with pytest.raises(SourceError, match=r"nan\.wav holds NaN"):
+        list(FileSource(path, is_fast=True).captured())
+
+
 def test_a_pipe_gives_what_came_down_it() -> None:
     data = pcm(background(0.5)) + b"\x01"
-    assert all_of(list(StdinSource(io.BytesIO(data), sample_rate=RATE).captured())) == data
+    end, beginning = os.pipe()
+    os.write(beginning, data)
+    os.close(beginning)
+    assert all_of([block for block in StdinSource(end, sample_rate=RATE).captured() if block is not None]) == data
+    os.close(end)
     with pytest.raises(SourceError, match="standard input has 96,000"):
-        StdinSource(io.BytesIO(), sample_rate=96_000)
+        StdinSource(0, sample_rate=96_000)
+
+
+def test_samples_that_come_in_pieces_are_never_taken_apart() -> None:
+    end, beginning = os.pipe()
+    came = StdinSource(end, sample_rate=RATE, channels=2).captured()
+    os.write(beginning, b"abcde")
+    assert (block := next(came)) is not None
+    assert block.data == b"abcd"
+    os.write(beginning, b"fg")
+    assert next(came) is None
+    os.write(beginning, b"hi")
+    assert (block := next(came)) is not None
+    assert block.data == b"efgh"
+    os.close(beginning)
+    assert [block.data for block in came if block is not None] == [b"i"]
+    os.close(end)
+
+
+def test_a_pipe_without_samples_gives_its_reader_time_to_look_around() -> None:
+    end, beginning = os.pipe()
+    begun = time.monotonic()
+    assert next(StdinSource(end, sample_rate=RATE).captured()) is None
+    assert time.monotonic() - begun < 1
+    os.close(beginning)
+    os.close(end)

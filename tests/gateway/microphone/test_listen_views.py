@@ -10,6 +10,7 @@ from said import pcm
 
 from gateway.microphone.heard import Heard
 from gateway.microphone.level import level_of
+from gateway.microphone.pcm import StdinSource
 from gateway.microphone.views import Picture, line_of
 from recognizer.decision import Reason
 
@@ -54,8 +55,9 @@ def test_a_picture_says_commands_and_holds_in_words_and_who_is_gone() -> None:
     assert text.index("hold") < text.index("seven")
     picture.lost("USB Audio is gone; plug it in again")
     assert "USB Audio is gone; plug it in again; waiting for it" in shown(picture)
-    picture.back()
+    picture.back(StdinSource(0, sample_rate=16_000))
     assert "gone" not in shown(picture)
+    assert "standard input, 16000 Hz" in shown(picture)
 
 
 def test_a_line_names_the_reason_of_a_hold() -> None:

@@ -22,9 +22,9 @@ Record = Callable[..., Run]
 @pytest.fixture
 def record(evenvoice: Evenvoice, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Runs the command with answers typed in, and words said in the order that they are asked for."""
-    words = dict(zip(session.commands, session.clips, strict=True))
+    words = session.words
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n".join(words))
+    prompts.write_text("\n".join(dict.fromkeys(session.commands)))
 
     def run(
         answers: str, *options: str, speaker: str = "s1", skip: int = 0, said: list[np.ndarray] | None = None
@@ -32,7 +32,7 @@ def record(evenvoice: Evenvoice, session: Session, tmp_path: Path, monkeypatch: 
         tasks = shuffled(read_prompts(prompts), takes=2, seed=0, speaker=speaker)[skip:]
         clips = [words[task.prompt.words] for task in tasks] if said is None else said
         heard = Session(tmp_path / f"{speaker}.wav", (), clips)
-        soundfile.write(heard.path, heard.samples(seed=sum(speaker.encode())), RATE, subtype="PCM_16")
+        soundfile.write(heard.path, heard.samples(pause=1.3, seed=sum(speaker.encode())), RATE, subtype="PCM_16")
         monkeypatch.setattr("sys.stdin", io.StringIO(answers))
         arguments = ("--prompts", prompts, "--speaker", speaker, "--out", tmp_path / "set", "--file", heard.path)
         return evenvoice("record", *arguments, *options)
@@ -53,7 +53,7 @@ def test_a_person_is_led_through_every_word_and_an_audit_takes_what_was_said(
     assert manifest.attributes == ("accent", "age")  # what nobody declares has no column
     for row in manifest.table.to_dict("records"):
         samples, _ = soundfile.read(row["path"], dtype="float32")
-        said = dict(zip(session.commands, session.clips, strict=True))[row["command"]]
+        said = session.words[row["command"]]
         assert np.abs(np.correlate(samples, said)).max() > 0.99 * np.dot(said, said)
     second = record("yes\nus\n71\nfemale\nyes\n" + 4 * "\n", speaker="s2")
     assert "others: scottish" in second.out
@@ -82,6 +82,19 @@ def test_consent_is_kept_word_for_word_and_asked_again_where_the_words_changed(r
     asked = record("no\n", "--consent", str(tmp_path / "own.txt"))
     assert "the robot in the hall" in asked.out
     assert asked.code == 1
+
+
+@pytest.mark.parametrize(("data", "words"), [(b" \n", "is empty"), (b"\xff\xfea", "can't be read"), (None, "can't be")])
+def test_a_consent_that_says_nothing_is_refused_in_one_line(
+    record: Record, tmp_path: Path, data: bytes | None, words: str
+) -> None:
+    if data is not None:
+        (tmp_path / "own.txt").write_bytes(data)
+    done = record("yes\n", "--consent", str(tmp_path / "own.txt"))
+    assert done.code == 1
+    assert words in done.err
+    assert done.err.startswith("evenvoice: ")
+    assert not (tmp_path / "set").exists()
 
 
 def test_it_goes_on_where_it_was_left(record: Record, tmp_path: Path) -> None:

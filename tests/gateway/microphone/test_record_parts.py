@@ -17,7 +17,7 @@ from gateway.microphone.recording.checking import check, clipped_samples
 from gateway.microphone.recording.folder import Consent, RecordingError, RecordingFolder, opened
 from gateway.microphone.recording.prompts import Prompt, PromptsError, Task, read_prompts, shuffled
 from gateway.microphone.recording.taking import SourceEnded, Take, record_take
-from gateway.streaming.vad import SileroDetector
+from gateway.streaming.vad import EnergyDetector, SileroDetector
 from recognizer.manifest import load_manifest
 
 CONSENT = Consent(text="agreed", agreed_at=datetime(2026, 1, 2, tzinfo=UTC))
@@ -52,6 +52,14 @@ def test_prompts_are_commands_or_words_with_their_label(tmp_path: Path) -> None:
         read_prompts(tmp_path / "nowhere")
 
 
+def test_a_mark_at_the_beginning_and_other_ends_of_lines_are_no_part_of_a_command(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("\ufeff# from an editor\r\nstart\r\n".encode())
+    assert read_prompts(path) == (Prompt("start", "start"),)
+    path.write_bytes("\ufeffstart\r\nstop\r\n".encode())
+    assert [prompt.command for prompt in read_prompts(path)] == ["start", "stop"]
+
+
 def test_every_round_has_every_prompt_once_in_an_order_of_its_own() -> None:
     prompts = tuple(Prompt(word, word) for word in "abcdefghij")
     tasks = shuffled(prompts, takes=3, seed=1, speaker="s1")
@@ -70,6 +78,9 @@ def test_no_two_words_share_a_file() -> None:
     assert len(set(names)) == len(names)
     assert all("/" not in name for name in names)
     assert "left_0.wav" in names
+    long = [Task(Prompt(w, w), 0).file_name for w in ("word " * 99, "word " * 98)]
+    assert len(set(long)) == 2
+    assert max(map(len, long)) < 100
 
 
 def test_a_take_is_the_whole_recording_and_ends_with_the_word(session: Session) -> None:
@@ -80,9 +91,28 @@ def test_a_take_is_the_whole_recording_and_ends_with_the_word(session: Session) 
     assert take.speech is not None
     first, last = take.speech
     assert 0.85 <= first < last <= 0.95 + len(session.clips[0]) / RATE
-    assert take.seconds == pytest.approx(last + 0.32, abs=0.05)
+    assert take.seconds == pytest.approx(last + 0.7, abs=0.05)
     expected, _ = soundfile.read(session.path, dtype="float32", frames=len(take.waveform))
     assert np.array_equal(take.waveform, expected)
+
+
+def test_whoever_hesitates_between_two_words_is_recorded_to_the_end(session: Session, tmp_path: Path) -> None:
+    one, other = session.clips[0], session.clips[1]
+    samples = np.concatenate([background(0.5), one, background(0.45, seed=1), other, background(1.0, seed=2)])
+    soundfile.write(tmp_path / "two.wav", samples, RATE)
+    with FileSource(tmp_path / "two.wav", is_fast=True) as source:
+        take = record_take(source, SileroDetector(), seconds=5, on_begun=lambda: None)
+    assert take.speech is not None
+    begun = 0.5 + len(one) / RATE + 0.45
+    assert take.speech[1] > begun
+    assert take.seconds > begun + len(other) / RATE
+
+
+def test_a_take_is_no_longer_than_it_may_be_at_any_rate(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "quiet.wav", background(9.0)[: 6 * 22_050], 22_050)
+    with FileSource(tmp_path / "quiet.wav", is_fast=True) as source:
+        take = record_take(source, EnergyDetector(), seconds=5, on_begun=lambda: None)
+    assert take.seconds == 5
 
 
 def test_where_no_speech_is_heard_the_take_lasts_as_long_as_it_may(tmp_path: Path) -> None:
@@ -116,6 +146,7 @@ def test_what_is_measured_agrees_with_closed_forms() -> None:
         (taken(voice(peak=0.05), noise=0.009), ["hardly stands out"]),
         (taken(voice(), lead=0.0), []),  # there is background after it
         (taken(np.clip(voice(peak=2.0), -1, 1)), ["too loud and is distorted"]),
+        (Take(np.concatenate([background(2.5), voice(0.5)]).astype(np.float32), RATE, (2.5, 3.0)), ["ended before"]),
         (Take(background(2.0).astype(np.float32), RATE, None), ["no speech was heard"]),
         (Take(voice().astype(np.float32), RATE, (0.0, 0.6)), ["the speech fills the recording"]),
     ],
@@ -204,12 +235,50 @@ def test_erasing_a_speaker_leaves_nothing_of_them(tmp_path: Path) -> None:
     assert list(load_manifest(out / "manifest.csv").table["speaker"]) == ["s2"]
 
 
+def test_what_cannot_be_erased_is_said_and_stays_listed(tmp_path: Path) -> None:
+    take, out, elsewhere = taken(voice()), tmp_path / "set", tmp_path / "elsewhere"
+    with opened(out) as folder:
+        folder.enrol("s1", CONSENT, {})
+        folder.keep("s1", Task(Prompt("go", "go"), 0), take, check(take), split="test", source="USB")
+        (out / "audio" / "s1").rename(elsewhere)
+        (out / "audio" / "s1").symlink_to(elsewhere)
+        with pytest.raises(OSError, match="symbolic link"):
+            folder.erase("s1")
+    assert RecordingFolder(out).person("s1") is not None
+    assert len(load_manifest(out / "manifest.csv").table) == 1
+
+
+def test_nothing_is_for_others_to_read_in_a_folder_that_was_there_before(tmp_path: Path) -> None:
+    take, out = taken(voice()), tmp_path / "set"
+    out.mkdir(mode=0o755)
+    with opened(out) as folder:
+        folder.enrol("s1", CONSENT, {"accent": "scottish"})
+        folder.keep("s1", Task(Prompt("go", "go"), 0), take, check(take), split="test", source="USB")
+    for path in out.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_what_was_agreed_to_before_is_kept_beside_what_is_agreed_to_now(tmp_path: Path) -> None:
+    other = Consent(text="agreed to more", agreed_at=datetime(2026, 3, 4, tzinfo=UTC))
+    with opened(tmp_path / "set") as folder:
+        for consent in (CONSENT, CONSENT, other, other):
+            folder.enrol("s1", consent, {})
+    person = RecordingFolder(tmp_path / "set").person("s1")
+    assert person is not None
+    assert (person.consent, person.agreed_before) == (other, (CONSENT,))
+
+
 def test_two_recordings_at_once_and_foreign_folders_are_refused(tmp_path: Path) -> None:
     with opened(tmp_path / "set"), pytest.raises(RecordingError, match="another run"), opened(tmp_path / "set"):
         pass
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "manifest.csv").write_text("path,command,speaker,split\n")
     with pytest.raises(RecordingError, match="was not recorded by this command"), opened(tmp_path / "other"):
+        pass
+    (tmp_path / "edited").mkdir()
+    (tmp_path / "edited" / "recordings.json").write_text("{}")
+    (tmp_path / "edited" / "manifest.csv").write_text("file,command\n")
+    with pytest.raises(RecordingError, match="no column path, speaker, split, sound"), opened(tmp_path / "edited"):
         pass
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recordings.json").write_text('{"speakers": 3}')
