@@ -9,9 +9,10 @@ CROSS := runs/cross-audit
 FOLDS := 1 2 3 4 5
 CROSS_ATTRIBUTES := gender,native,accent_strength
 BENCH := .venv-bench
+ENGINE ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint real-speech cross-audit bench-attacks bench-smoothing bench-gateway soak fuzz bento clean
+.PHONY: help demo stack test lint real-speech cross-audit bench-attacks bench-smoothing bench-gateway soak fuzz docs bento image release clean
 
 help: ## Say what there is.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,9 +29,18 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## Train on synthetic voices, audit, serve on 127.0.0.1:3000, ask; ONCE=1 ends then.
 	@$(BIN)/evenvoice demo $(if $(ONCE),--once)
 
+stack: $(STAMP) ## Serve beside Prometheus, Alertmanager, Pushgateway; watch an alarm come; BUNDLE=, MANIFEST=, ONCE=1.
+	@test -n "$(BUNDLE)" || test -f demo/summary.json || $(BIN)/evenvoice demo --once
+	@$(BIN)/evenvoice stack $(if $(BUNDLE),--bundle $(BUNDLE) --manifest $(MANIFEST)) $(if $(ONCE),--once)
+
 test: $(STAMP) ## Run every test.
 	@echo "Running the tests (about half an hour) ..."
 	@$(BIN)/python -m pytest
+
+docs: $(STAMP) ## Write docs/reference anew from the code, and build the documentation into build/docs.
+	$(BIN)/python -m docs.generator
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 lint: $(STAMP) ## Check style and types.
 	$(BIN)/ruff check .
@@ -89,8 +99,19 @@ fuzz: $(STAMP) ## Throw N (100000) damaged clips at the decoder, the HTTP door a
 	@test -f $(REAL)/bundle/bundle.json || { echo "Run make real-speech SPEECH=FOLDER first"; exit 1; }
 	$(BIN)/python -m benchmarks.fuzz $(or $(N),100000) --bundle $(REAL)/bundle
 
-bento: $(STAMP) ## Pack the service as a bento; its bundle is given when it is served.
-	$(BIN)/bentoml build
+bento: $(STAMP) ## Pack the service with BUNDLE=folder inside as a bento, which `bentoml serve evenvoice:latest` serves.
+	@test -n "$(BUNDLE)" || { echo "Say which bundle: make bento BUNDLE=FOLDER"; exit 1; }
+	$(BIN)/python -m releasing.bento "$(BUNDLE)"
+
+image: bento ## Build the image evenvoice:VERSION of that bento; ENGINE=docker, IMAGE_ARGS="--build-arg TORCH=...".
+	@command -v $(ENGINE) >/dev/null || { echo "$(ENGINE) is not here; name another with ENGINE=podman"; exit 1; }
+	set -e; bento=$$($(BIN)/bentoml get evenvoice:latest --output path); \
+		version=$$($(BIN)/python -c 'from releasing.checks import project_version as v; print(v())'); \
+		$(ENGINE) build --file "$$bento/env/docker/Dockerfile" --tag "evenvoice:$$version" $(IMAGE_ARGS) "$$bento"
+
+release: $(STAMP) ## All of a release but handing it out: checks, wheel, a fresh environment, bill of materials; ~10 min.
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[release]'
+	@$(BIN)/python -m releasing.dry_run
 
 clean: ## Remove what was installed and made.
-	rm -rf $(VENV) $(BENCH) demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(BENCH) demo dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -8,6 +8,7 @@ SHA256SUMS                   of every other file, as `sha256sum --check` reads i
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -265,7 +266,8 @@ def read_manifest(folder: Path) -> BundleManifest:
     """Check every file's sha256 and read `bundle.json`.
 
     Raises:
-        BundleError: a listed file is missing or changed, a used one is not listed, or the manifest breaks its schema.
+        BundleError: a listed file is missing or changed, a used one is not listed, or the manifest breaks its schema
+            or is of another one.
     """
     if not folder.is_dir():
         raise BundleError(f"there is no bundle folder {folder}")
@@ -276,8 +278,10 @@ def read_manifest(folder: Path) -> BundleManifest:
             raise BundleError(f"{path} is missing from the bundle")
         if _sha256(path) != expected:
             raise BundleError(f"{path} is damaged: its sha256 is not the one in {SUMS}")
+    content = (folder / MANIFEST).read_bytes()
+    _check_schema(content, folder)
     try:
-        manifest = BundleManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = BundleManifest.model_validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{folder / MANIFEST} breaks the schema {SCHEMA}: {error}") from error
     specs: list[NetworkSpec | NeuralRejectionSpec] = [*manifest.networks.values()]
@@ -417,6 +421,19 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} can't be read as safetensors: {error}") from error
+
+
+def _check_schema(content: bytes, folder: Path) -> None:
+    """Refuse a manifest that says it is of another schema, in words that fit one line."""
+    try:
+        schema = json.loads(content)["schema"]
+    except (ValueError, TypeError, KeyError):
+        return  # which breaks ours, too
+    if schema != SCHEMA and str(schema).startswith(SCHEMA.rstrip("0123456789")):
+        raise BundleError(
+            f"{folder / MANIFEST} is of the schema {schema}, and this evenvoice reads {SCHEMA}: use the evenvoice that "
+            "made it, or a newer one"
+        )
 
 
 def _read_sums(folder: Path) -> dict[str, str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,12 +40,3 @@ def test_the_command_line_loads_nothing_heavy_before_it_is_asked() -> None:
 )
 def test_what_serves_loads_no_more_than_it_needs(module: str, never: set[str]) -> None:
     assert not loaded_by(f"import {module}") & never
-
-
-def test_a_bento_has_all_that_the_service_needs() -> None:
-    """Every dependency but those of the command line, the client, audits and training; the same versions."""
-    offline = {"click", "httpx", "pandas", "pyarrow", "pyyaml", "rich", "scikit-learn"}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [line for line in project["dependencies"] if re.split("[<>=]", line)[0] not in offline]
-    packed = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
-    assert sorted(packed) == sorted([*needed, *project["optional-dependencies"]["postgres"]])
