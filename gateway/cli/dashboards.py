@@ -28,7 +28,7 @@ def command() -> None:
     type=FOLDER,
     default=Path("deploy/grafana"),
     show_default=True,
-    help="Folder that gets dashboards/ and provisioning/.",
+    help="Folder that gets dashboards/, provisioning/ and kustomization.yaml.",
 )
 def write(out: Path) -> None:
     """Write the files from which Grafana provisions itself."""

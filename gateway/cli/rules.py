@@ -57,6 +57,9 @@ def command() -> None:
 @click.option("--without-audits", is_flag=True, help="No audits are meant to run here: leave their alerts out.")
 @click.option("--job", default=_DEFAULT.job, show_default=True, help="The gateways' job in Prometheus' configuration.")
 @click.option(
+    "--kubernetes", "for_kubernetes", is_flag=True, help="As a PrometheusRule, which the Prometheus operator loads."
+)
+@click.option(
     "--docs", default=_DEFAULT.docs, show_default=True, help="Folder or URL of these docs, for the alerts' runbook_url."
 )
 def write(
@@ -70,6 +73,7 @@ def write(
     audit_days: int,
     without_audits: bool,
     job: str,
+    for_kubernetes: bool,
     docs: str,
 ) -> None:
     """Write the file of rules that Prometheus loads."""
@@ -87,7 +91,7 @@ def write(
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    text = rules_file(settings)
+    text = rules_file(settings, for_kubernetes=for_kubernetes)
     if out is None:
         click.echo(text, nl=False)
     else:

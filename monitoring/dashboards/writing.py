@@ -51,6 +51,21 @@ providers:
       path: /var/lib/grafana/dashboards/evenvoice
 """
 
+_KUSTOMIZATION = "\n".join(
+    [
+        "# A ConfigMap for each dashboard, with the label that Grafana's sidecar looks for; see docs/kubernetes.md.",
+        "apiVersion: kustomize.config.k8s.io/v1beta1",
+        "kind: Kustomization",
+        "generatorOptions:",
+        "  disableNameSuffixHash: true   # the sidecar follows changes by itself",
+        "  labels:",
+        '    grafana_dashboard: "1"',
+        "configMapGenerator:",
+        *(f"  - name: evenvoice-dashboard-{name}\n    files: [dashboards/{name}.json]" for name in DASHBOARDS),
+        "",
+    ]
+)
+
 
 def dashboard_json(name: str) -> str:
     """A dashboard as Grafana reads it; the same text every time.
@@ -70,6 +85,7 @@ def grafana_files() -> dict[str, str]:
         **{f"dashboards/{name}.json": dashboard_json(name) for name in DASHBOARDS},
         "provisioning/datasources/prometheus.yaml": _DATASOURCES,
         "provisioning/dashboards/evenvoice.yaml": _PROVIDERS,
+        "kustomization.yaml": _KUSTOMIZATION,
     }
 
 

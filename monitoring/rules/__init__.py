@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitoring.rules.audits import audits_group
 from monitoring.rules.availability import availability_group
-from monitoring.rules.document import as_yaml
+from monitoring.rules.document import as_prometheus_rule, as_yaml
 from monitoring.rules.draws import draws_group
 from monitoring.rules.evidence import evidence_group
 from monitoring.rules.rule import Group
@@ -26,6 +26,7 @@ def rule_groups(settings: RuleSettings) -> tuple[Group, ...]:
     )
 
 
-def rules_file(settings: RuleSettings) -> str:
-    """The file that Prometheus loads, YAML."""
-    return as_yaml(rule_groups(settings), docs=settings.docs)
+def rules_file(settings: RuleSettings, *, for_kubernetes: bool = False) -> str:
+    """The file that Prometheus loads, YAML; or the Prometheus operator for Kubernetes."""
+    written = as_prometheus_rule if for_kubernetes else as_yaml
+    return written(rule_groups(settings), docs=settings.docs)

@@ -29,12 +29,35 @@ def as_yaml(groups: Sequence[Group], *, docs: str) -> str:
     Args:
         docs: where `alerts.md` lies, a folder or a URL.
     """
-    content = {
+    return _dumped(_content(groups, docs))
+
+
+def as_prometheus_rule(groups: Sequence[Group], *, docs: str) -> str:
+    """The same as the resource that the Prometheus operator for Kubernetes loads.
+
+    Args:
+        docs: where `alerts.md` lies, a folder or a URL.
+    """
+    return _dumped(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "evenvoice"},
+            "spec": _content(groups, docs),
+        }
+    )
+
+
+def _content(groups: Sequence[Group], docs: str) -> dict[str, Any]:
+    return {
         "groups": [
             {"name": group.name, "interval": group.interval, "rules": [_entry(rule, docs) for rule in group.rules]}
             for group in groups
         ]
     }
+
+
+def _dumped(content: dict[str, Any]) -> str:
     return _HEAD + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
 
 
