@@ -13,14 +13,15 @@ LOCK = ".lock"
 
 
 @contextmanager
-def locked(folder: Path, *, error: type[Exception]) -> Iterator[None]:
+def locked(folder: Path, *, error: type[Exception], busy: type[Exception] | None = None) -> Iterator[None]:
     """Make the folder where there is none, and keep other runs out of it; a killed run's lock is gone with it.
 
     Args:
-        error: what is raised where the folder can't be had.
+        error: what is raised where the folder can't be written.
+        busy: what is raised where another run is at work in it; `error` where there is none.
 
     Raises:
-        error: another run is at work in the folder, or it can't be written.
+        error, busy: likewise.
     """
     path = folder / LOCK
     try:
@@ -31,7 +32,7 @@ def locked(folder: Path, *, error: type[Exception]) -> Iterator[None]:
     with file:
         if not _is_taken(file, path):
             file.seek(0)
-            raise error(
+            raise (busy or error)(
                 f"another run (process {file.read().strip() or 'unknown'}) is at work in {folder}; "
                 "wait for it, or give another folder"
             )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -23,7 +18,9 @@ from gateway.cli.audit.run import print_report, write_report
 from gateway.cli.options import FOLDER
 from gateway.cli.population import Spoken, send, tables, totals
 from gateway.cli.progress import bars, console
-from gateway.client import Client
+from gateway.stack.claim import claimed
+from gateway.stack.ports import check_port
+from gateway.stack.served import LOG, served
 from monitoring.audit import AuditReport, run_audit
 from recognizer.audio import fit_window, read_clip
 from recognizer.bundle import load_bundle
@@ -43,8 +40,7 @@ SIGMA = 0.03
 EPOCHS = 18
 COMMANDS_A_VOICE = 6
 CERTIFIED_CLIPS, SELECTION_DRAWS, CERTIFY_DRAWS = 24, 50, 500
-SUMMARY_FILE, MARKER = "summary.json", ".evenvoice-demo"
-_READY_SECONDS = 60
+SUMMARY_FILE, SPEAKERS_FILE = "summary.json", "speakers.csv"
 
 
 class Summary(BaseModel):
@@ -75,29 +71,30 @@ class Summary(BaseModel):
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port: int) -> None:
     """Synthesise voices, train, audit, serve, and ask the gateway whom it turns away."""
-    _check_port(host, port)
-    claim = _claim(folder)
+    check_port(host, port)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has set it aside
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the gateway ends with the demo
-    watch = Watch()
-    manifest = _speak(folder, voices, watch)
-    recognizer = _train(folder, manifest, epochs, watch)
-    report, radius = _audit(folder, recognizer, manifest, watch)
-    url = f"http://{host}:{port}"
-    with _served(folder, host, port):
-        watch.lap("serving")
-        with bars() as show:
-            spoken = send(url, manifest.split("test"), commands_a_speaker=COMMANDS_A_VOICE, on_progress=show)
-        watch.lap("asking")
-        for grid in tables(spoken, manifest.attributes):
-            console.print(grid.to_rich())
-        summary = _summary(report, manifest, radius, spoken, watch)
-        (folder / SUMMARY_FILE).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _say_where(folder, url, summary)
-        if not once:
-            console.print("Serving until Ctrl-C.")
-            _wait()
-    os.close(claim)
+    with claimed(folder, kind="demo"):
+        watch = Watch()
+        manifest = _speak(folder, voices, watch)
+        recognizer = _train(folder, manifest, epochs, watch)
+        report, radius = _audit(folder, recognizer, manifest, watch)
+        url = f"http://{host}:{port}"
+        _heading(4, f"Serve the bundle on {url}")
+        register = folder / SPEAKERS_FILE
+        with served(folder / "bundle", speakers=register, folder=folder, host=host, port=port):
+            watch.lap("serving")
+            with bars() as show:
+                spoken = send(url, manifest.split("test"), commands_a_speaker=COMMANDS_A_VOICE, on_progress=show)
+            watch.lap("asking")
+            for grid in tables(spoken, manifest.attributes):
+                console.print(grid.to_rich())
+            summary = _summary(report, manifest, radius, spoken, watch)
+            (folder / SUMMARY_FILE).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            _say_where(folder, url, summary)
+            if not once:
+                console.print("Serving until Ctrl-C.")
+                _wait()
 
 
 class Watch:
@@ -112,40 +109,6 @@ class Watch:
         self.seconds[name] = round(now - self._lap, 1)
         self._lap = now
         self.seconds["all"] = round(now - self._started, 1)
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise click.ClickException(
-                f"{host}:{port} can't be served on: {error.strerror}; give another --port"
-            ) from None
-
-
-def _claim(folder: Path) -> int:
-    """Empty the folder of an earlier demo and lock it for this one, as long as the descriptor returned is open."""
-    marker = folder / MARKER
-    if folder.exists() and any(folder.iterdir()) and not marker.is_file():
-        raise click.ClickException(f"{folder} holds something else than a demo; give another --folder")
-    if marker.is_file():
-        os.close(_lock(marker))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    marker.write_text("Made by `evenvoice demo`, which removes this folder when it runs again.\n")
-    return _lock(marker)
-
-
-def _lock(marker: Path) -> int:
-    descriptor = os.open(marker, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise click.ClickException(f"another demo runs in {marker.parent}; give another --folder") from None
-    return descriptor
 
 
 def _heading(number: int, text: str) -> None:
@@ -164,7 +127,7 @@ def _speak(folder: Path, voices: int, watch: Watch) -> Manifest:
     manifest = load_manifest(path)
     console.print(render(describe(manifest)))
     test = manifest.split("test").table.drop_duplicates("speaker")
-    test[["speaker", *manifest.attributes]].to_csv(folder / "speakers.csv", index=False)
+    test[["speaker", *manifest.attributes]].to_csv(folder / SPEAKERS_FILE, index=False)
     watch.lap("speaking")
     return manifest
 
@@ -207,44 +170,6 @@ def _median_radius(recognizer: Recognizer, test: Manifest) -> float:
     return float(np.median(radii))
 
 
-@contextmanager
-def _served(folder: Path, host: str, port: int) -> Iterator[None]:
-    """The gateway as `evenvoice serve` starts it, ready; ended when the block ends."""
-    _heading(4, f"Serve the bundle on http://{host}:{port}")
-    arguments = ["serve", "--bundle", "bundle", "--speakers", "speakers.csv", "--state", "state"]
-    log = (folder / "gateway.log").open("wb")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "gateway.cli.main", *arguments, "--host", host, "--port", str(port)],
-        cwd=folder,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        _await_ready(server, f"http://{host}:{port}", folder)
-        yield
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-        log.close()
-
-
-def _await_ready(server: subprocess.Popen[bytes], url: str, folder: Path) -> None:
-    until = time.monotonic() + _READY_SECONDS
-    with Client(url, timeout=1.0) as client:
-        while time.monotonic() < until:
-            if server.poll() is not None:
-                tail = (folder / "gateway.log").read_text(encoding="utf-8", errors="replace").strip()[-500:]
-                raise click.ClickException(f"the gateway ended at its start:\n{tail}")
-            if client.is_ready() and server.poll() is None:
-                return
-            time.sleep(0.2)
-    raise click.ClickException(f"the gateway was not ready within {_READY_SECONDS} s; see {folder / 'gateway.log'}")
-
-
 def _summary(report: AuditReport, manifest: Manifest, radius: float, spoken: Sequence[Spoken], watch: Watch) -> Summary:
     accuracy = {r.defense: r.overall.accuracy.mean for r in report.defenses}
     return Summary(
@@ -269,7 +194,7 @@ def _say_where(folder: Path, url: str, summary: Summary) -> None:
         f"\nreport   {folder / 'audit' / 'audit.md'}\n"
         f"metrics  {url}/metrics\n"
         f"API      {url}/docs\n"
-        f"log      {folder / 'gateway.log'}"
+        f"log      {folder / LOG}"
     )
 
 

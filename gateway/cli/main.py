@@ -25,6 +25,7 @@ _COMMANDS = {
     "send": ("gateway.cli.send", "Have a gateway decide on audio files."),
     "serve": ("gateway.cli.serve", "Serve a bundle over HTTP."),
     "speakers": ("gateway.cli.speakers", "Fill and look at the register of speakers."),
+    "stack": ("gateway.cli.stack", "A gateway beside Prometheus and its kin, and an alarm that comes, on one machine."),
     "study": ("gateway.cli.study", "The paper's study on a corpus: harden, attack, reject, compare groups."),
     "thresholds": ("gateway.cli.thresholds", "Measure a bundle's thresholds on validation clips, and set them."),
     "train": ("gateway.cli.train", "Train a recogniser and write its bundle."),

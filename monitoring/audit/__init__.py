@@ -5,7 +5,7 @@ that could not be heard are counted as bad input and say nothing of a defense. O
 part's own, of all clips: load the bundle in exact mode, which asks every part.
 """
 
-from monitoring.audit.errors import AuditError
+from monitoring.audit.errors import AuditError, AuditUnderWay
 from monitoring.audit.folder import AuditFolder
 from monitoring.audit.judgement import ERROR
 from monitoring.audit.outcomes import Cut, Listened, Recording, decide_all
@@ -56,6 +56,7 @@ __all__ = [
     "AuditError",
     "AuditFolder",
     "AuditReport",
+    "AuditUnderWay",
     "AuditedBundle",
     "Cell",
     "Coverage",

@@ -3,3 +3,7 @@
 
 class AuditError(RuntimeError):
     """An audit that can't be run or go on; the message says why and what to do."""
+
+
+class AuditUnderWay(AuditError):
+    """Another run is at work where this one was to be; nothing is wrong."""

@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from monitoring.audit.errors import AuditError
+from monitoring.audit.errors import AuditError, AuditUnderWay
 from monitoring.audit.result import AttackSettings, AuditReport
 from monitoring.audit.shards import Measured, Shard
 from recognizer.lock import locked
@@ -91,9 +91,10 @@ class AuditFolder:
         """Make the folder where there is none, and keep other runs out of it; a killed run's lock is gone with it.
 
         Raises:
-            AuditError: another run is at work in it, or it can't be written.
+            AuditUnderWay: another run is at work in it.
+            AuditError: it can't be written.
         """
-        with locked(self.path, error=AuditError):
+        with locked(self.path, error=AuditError, busy=AuditUnderWay):
             yield
 
     def begin(self, state: AuditState, *, fresh: bool) -> None:

@@ -1,15 +1,18 @@
-"""The shards of an audit measured, in this process or in several, but for those that earlier runs finished."""
+"""The shards of an audit measured, in this process, in several or on the nodes of a cluster, but for those that earlier
+runs finished."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import cache
 
 import torch
 
 from monitoring.audit.errors import AuditError
 from monitoring.audit.folder import AuditFolder
+from monitoring.audit.nodes import Nodes, measured_on
 from monitoring.audit.plan import AuditPlan
 from monitoring.audit.shards import Measured, Shard
 from recognizer.processes import processes, side_by_side
@@ -27,6 +30,8 @@ def measured_shards(
     *,
     workers: int,
     load: Load | None,
+    nodes: Nodes | None,
+    hashes: Sequence[str],
     on_progress: OnProgress,
 ) -> dict[str, Measured]:
     """Every shard by its name, those of earlier runs too.
@@ -34,9 +39,12 @@ def measured_shards(
     Args:
         folder: where they are kept; None keeps them in memory only.
         workers: processes; one where there is no `load`.
+        nodes: what measures instead of processes.
+        hashes: sha256 of each clip of the plan, in its order.
 
     Raises:
         AuditError: a shard can't be measured, written or read again.
+        ClusterError: the cluster can't do it.
     """
     new: dict[str, Measured] = {}
     left = {shard: None for shard in plan.shards if not (folder and folder.has(shard))}
@@ -45,13 +53,19 @@ def measured_shards(
     for shard in plan.shards:
         total[shard.kind] += shard.size(plan)
         done[shard.kind] += 0 if shard in left else shard.size(plan)
-    for shard, measured in _at_work(plan, list(left), recognizer, workers, load, done, total, on_progress):
-        if folder:
-            folder.keep(shard, measured)
-        else:
-            new[shard.name] = measured
-        done[shard.kind] += shard.size(plan)
-        on_progress(Stage(shard.kind, done[shard.kind], total[shard.kind]))
+    coming = (
+        _at_work(plan, list(left), recognizer, workers, load, done, total, on_progress)
+        if nodes is None
+        else measured_on(nodes, plan, list(left), hashes)
+    )
+    with closing(coming):  # an error here, Ctrl-C included, ends the work there
+        for shard, measured in coming:
+            if folder:
+                folder.keep(shard, measured)
+            else:
+                new[shard.name] = measured
+            done[shard.kind] += shard.size(plan)
+            on_progress(Stage(shard.kind, done[shard.kind], total[shard.kind]))
     if folder is None:
         return new
     # read again, new ones too: what a table is in memory must not depend on which run measured it
@@ -67,7 +81,7 @@ def _at_work(
     done: Counter[str],
     total: Counter[str],
     on_progress: OnProgress,
-) -> Iterator[tuple[Shard, Measured]]:
+) -> Generator[tuple[Shard, Measured], None, None]:
     if workers > 1 and load is not None and len(shards) > 1:
         with processes(min(workers, len(shards)), _start, plan, load) as pool:
             yield from side_by_side(pool, _do, shards, error=AuditError)

@@ -20,6 +20,7 @@ from monitoring.audit.errors import AuditError
 from monitoring.audit.folder import AuditFolder, AuditState
 from monitoring.audit.judgement import judge
 from monitoring.audit.measuring import Load, measured_shards
+from monitoring.audit.nodes import Nodes
 from monitoring.audit.outcomes import MISSED, Cut, missed_scored
 from monitoring.audit.plan import AuditPlan
 from monitoring.audit.policy import Policy, check_measured
@@ -70,6 +71,7 @@ def run_audit(
     shard_clips: int = SHARD_CLIPS,
     workers: int = 1,
     load: Load | None = None,
+    nodes: Nodes | None = None,
     cut: Cut | None = None,
     device: str = "cpu",
     on_progress: OnProgress = silent,
@@ -88,6 +90,7 @@ def run_audit(
         fresh: take finished shards away first.
         workers: processes.
         load: the recogniser again, for each of several workers.
+        nodes: of a cluster, to measure on in the place of `workers`; the recogniser here may be on the CPU then.
         cut: see `monitoring.audit.outcomes`.
         device: that the recogniser computes on; shards of another kind of device are not gone on with.
 
@@ -104,6 +107,7 @@ def run_audit(
         AuditError: the folder holds an unfinished audit of something else, or another run is at work in it; the
             recogniser gives NaN; nothing that was to be attacked can be heard, and the policy asks for it. Finished
             shards stay.
+        ClusterError: the cluster can't go on. Finished shards stay.
     """
     started = time.perf_counter()
     policy = policy or _policy_of(settings)
@@ -132,7 +136,16 @@ def run_audit(
         if folder:
             folder.begin(_state(plan, fingerprint, device), fresh=fresh)
         there = sum(folder.has(shard) for shard in plan.shards) if folder else 0
-        measured = measured_shards(plan, recognizer, folder, workers=workers, load=load, on_progress=on_progress)
+        measured = measured_shards(
+            plan,
+            recognizer,
+            folder,
+            workers=workers,
+            load=load,
+            nodes=nodes,
+            hashes=hashes,
+            on_progress=on_progress,
+        )
         joined = _joined(plan, measured)
         if policy.attacked and joined.attacked is None:
             raise AuditError("the policy asks for attacks, and none of the clips to attack can be heard")
@@ -158,7 +171,7 @@ def run_audit(
             judgement=judge(results, policy, default_defense=recognizer.default_defense, policy_file=policy_file),
             runtime=Runtime(
                 seconds=round(time.perf_counter() - started, 3),
-                workers=workers,
+                workers=workers if nodes is None else nodes.cluster.workers,
                 shards=len(plan.shards),
                 shards_found=there,
             ),

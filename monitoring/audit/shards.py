@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -85,8 +86,12 @@ class Shard(ABC):
         return ""
 
     @abstractmethod
+    def clips(self, plan: AuditPlan) -> Sequence[str]:
+        """Their names."""
+
     def size(self, plan: AuditPlan) -> int:
-        """Clips."""
+        """How many they are."""
+        return len(self.clips(plan))
 
     @abstractmethod
     def measure(self, plan: AuditPlan, recognizer: Recognizer, on_progress: OnProgress) -> Measured:
@@ -107,12 +112,11 @@ class CleanShard(Shard):
     def name(self) -> str:
         return f"clean-{self.number:05}"
 
-    def size(self, plan: AuditPlan) -> int:
-        return min(plan.shard_clips, len(plan.manifest.table) - self.number * plan.shard_clips)
+    def clips(self, plan: AuditPlan) -> Sequence[str]:
+        return plan.clips[self.number * plan.shard_clips : (self.number + 1) * plan.shard_clips]
 
     def measure(self, plan: AuditPlan, recognizer: Recognizer, on_progress: OnProgress) -> Measured:
-        first = self.number * plan.shard_clips
-        names = plan.clips[first : first + plan.shard_clips]
+        names = self.clips(plan)
         try:
             outcomes, unheard = decide_all(
                 recognizer,
@@ -142,11 +146,11 @@ class AttackShard(Shard):
     def name(self) -> str:
         return f"attacked-{self.defense}-{self.number:05}"
 
-    def size(self, plan: AuditPlan) -> int:
-        return min(LOT, len(plan.attacked) - self.number * LOT)
+    def clips(self, plan: AuditPlan) -> Sequence[str]:
+        return plan.attacked[self.number * LOT : (self.number + 1) * LOT]
 
     def measure(self, plan: AuditPlan, recognizer: Recognizer, on_progress: OnProgress) -> Measured:
-        names = plan.attacked[self.number * LOT : (self.number + 1) * LOT]
+        names = self.clips(plan)
         rows = plan.rows(names).table.assign(clip=list(names))
         rows, recordings, unheard = hear(rows, recognizer.audio, plan.cut or whole)
         played = zip(rows.to_dict("records"), recordings, strict=True)

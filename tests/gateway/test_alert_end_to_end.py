@@ -25,12 +25,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from numpy.typing import NDArray
 from prometheus_server import Prometheus, free_port, needs_prometheus
 from robot import encoded
-from scipy.signal import butter, sosfilt
 from test_served import Server
 
+from gateway.stack.crowd import worsened
 from monitoring.rules import RuleSettings, rules_file
 from recognizer.decision import UNKNOWN
 from recognizer.defense import DefenseName
@@ -116,13 +115,6 @@ def _digits(source: Path, folder: Path) -> Corpus:
         alarm="EvenvoiceGroupFaresDifferently",
         whom=f"accent {WORSE} is",
     )
-
-
-def worsened(samples: NDArray[np.float64], rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """As through a wall beside a machine: nothing above 500 Hz, faint, and under noise of four times its power."""
-    muffled = sosfilt(butter(4, 500, fs=rate, output="sos"), samples)
-    noise = rng.normal(0, 2 * np.sqrt((muffled**2).mean()), len(samples))
-    return 0.3 * (muffled + noise)
 
 
 @dataclass

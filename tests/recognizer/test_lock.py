@@ -36,6 +36,21 @@ def test_a_lock_that_was_taken_away_while_we_took_it_is_none(tmp_path: Path, mon
         pass
 
 
+def test_who_asks_for_it_is_told_that_another_run_is_at_work_apart_from_other_trouble(tmp_path: Path) -> None:
+    class Busy(Exception):
+        pass
+
+    with (
+        locked(tmp_path, error=Refused),
+        pytest.raises(Busy, match="another run"),
+        locked(tmp_path, error=Refused, busy=Busy),
+    ):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(Refused), locked(tmp_path / "file" / "of", error=Refused, busy=Busy):
+        pass
+
+
 def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (

@@ -1,4 +1,7 @@
-"""The exit codes of `evenvoice audit`: 0 pass, 1 disparity, 2 inconclusive, and 3 for whatever went wrong."""
+"""The exit codes of `evenvoice audit`: 0 pass, 1 disparity, 2 inconclusive, and 3 for whatever went wrong.
+
+`run` ends with 75, EX_TEMPFAIL of <sysexits.h>, where another run is at work in its place.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from gateway.cli.errors import is_ours
 from gateway.cli.lazy import LazyGroup
 
 ERROR = 3
+BUSY = 75
 
 
 class VerdictGroup(LazyGroup):

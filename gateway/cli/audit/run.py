@@ -9,19 +9,34 @@ from typing import Any
 
 import click
 
+from gateway.cli.audit.exit_codes import BUSY
 from gateway.cli.audit.front_end import FrontEnd, front_end_grid
 from gateway.cli.audit.publishing import export_options, publish, publish_failure
-from gateway.cli.options import BUNDLE, FILE, FOLDER, Number, names, pairs, usable_device
+from gateway.cli.engines import cluster_of, device_of_engine, engine_options
+from gateway.cli.options import BUNDLE, FILE, FOLDER, Number, names, pairs
 from gateway.cli.progress import bars, console
 from gateway.cli.stored import opened, state_option
-from monitoring.audit import AttackSettings, AuditFolder, AuditReport, Policy, load_policy, run_audit, settings_of
+from monitoring.audit import (
+    AttackSettings,
+    AuditError,
+    AuditFolder,
+    AuditReport,
+    AuditUnderWay,
+    Policy,
+    load_policy,
+    run_audit,
+    settings_of,
+)
 from monitoring.audit.history import append_history, history_of
+from monitoring.audit.nodes import Nodes
 from monitoring.audit.run import SHARD_CLIPS
 from monitoring.report import overview, to_markdown
 from monitoring.report.page import PAGE_FILE as HTML_FILE
 from monitoring.report.page import write_html
 from recognizer.bundle import load_bundle
+from recognizer.lock import locked
 from recognizer.manifest import SPLITS, Manifest, load_manifest
+from recognizer.parcel import Parcel
 from recognizer.recognizer import Recognizer
 
 JSON_FILE, PAGE_FILE = "audit.json", "audit.md"
@@ -69,6 +84,11 @@ _SERVED = ""
     help="Clips between two points that a killed audit goes on from.",
 )
 @click.option("--fresh", is_flag=True, help="Begin anew, whatever lies in --out.")
+@click.option(
+    "--exclusive",
+    type=FOLDER,
+    help="One audit at a time of those that name this folder: another one ends at once, with exit code 75.",
+)
 @click.option("--history", type=FILE, help="A Parquet file that each audit adds its figures to.")
 @click.option(
     "--records",
@@ -78,7 +98,9 @@ _SERVED = ""
 )
 @state_option
 @export_options
-@click.option("--device", default="cpu", show_default=True, callback=usable_device)
+@engine_options
+@click.option("--ship-audio", is_flag=True, help="Send the clips to the cluster's nodes, which then need no copy.")
+@click.option("--device", default="cpu", show_default=True, callback=device_of_engine)
 def command(
     bundle: Path,
     manifest: Path,
@@ -95,7 +117,8 @@ def command(
     """Run every defense over a labelled manifest, clean and attacked, and compare the groups.
 
     A killed audit goes on where it was when the same command is given again. Exit code 0: every gap that the policy
-    names is within its tolerance; 1: one is not; 2: too few speakers to say; 3: the audit could not be made.
+    names is within its tolerance; 1: one is not; 2: too few speakers to say; 3: the audit could not be made; 75:
+    another run is at work in --out or --exclusive, and this one did nothing.
     """
     if out is None and options["workers"] > 1:
         raise click.UsageError("--workers needs --out, the folder that they share")
@@ -104,10 +127,13 @@ def command(
         "textfile": textfile,
         "pushgateway": pushgateway,
     }
-    started = time.monotonic()
+    started, context = time.monotonic(), click.get_current_context()
     try:
+        if options["exclusive"] is not None:
+            context.with_resource(locked(options["exclusive"], error=AuditError, busy=AuditUnderWay))
         policy, policy_name = _policy(options["policy_file"], options["tolerance"], options["min_speakers"])
-        recognizer = load_bundle(bundle, device=device)
+        nodes = _nodes(context, bundle, device, options)
+        recognizer = load_bundle(bundle, device=device if nodes is None else "cpu")
         for name in options["defenses"]:
             recognizer.defense(name)
         clips = load_manifest(manifest, columns=columns, attributes=attributes, default_split="test").split(*split)
@@ -126,6 +152,7 @@ def command(
                 shard_clips=options["shard_clips"],
                 workers=options["workers"],
                 load=partial(load_bundle, bundle, device=device),
+                nodes=nodes,
                 cut=FrontEnd() if options["front_end"] else None,
                 device=device,
                 on_progress=show,
@@ -137,12 +164,15 @@ def command(
             write_pages(report, out)
             console.print(f"wrote {out / HTML_FILE}, {out / PAGE_FILE}, {out / JSON_FILE} and the outcomes")
         _remember(report, options["history"], options["records"], options["state"])
+    except AuditUnderWay as busy:  # no failure: the run that is at work will tell Prometheus
+        click.echo(f"evenvoice: {busy}", err=True)
+        context.exit(BUSY)
     except Exception:
         publish_failure(seconds=time.monotonic() - started, **exports)
         raise
     publish(report, **exports)
     console.print(f"{report.judgement.outcome}: exit code {report.judgement.exit_code}")
-    click.get_current_context().exit(report.judgement.exit_code)
+    context.exit(report.judgement.exit_code)
 
 
 def print_report(report: AuditReport) -> None:
@@ -166,6 +196,17 @@ def write_pages(report: AuditReport, folder: Path) -> None:
     """Write a report as a Markdown and an HTML page."""
     (folder / PAGE_FILE).write_text(to_markdown(report), encoding="utf-8")
     write_html(report, folder)
+
+
+def _nodes(context: click.Context, bundle: Path, device: str, options: dict[str, Any]) -> Nodes | None:
+    """Those of the cluster that the options name, until the command ends; None with the local engine."""
+    chosen = {name: options[name] for name in ("engine", "ray_address", "ray_cpus", "ray_gpus", "workers")}
+    cluster = context.with_resource(cluster_of(**chosen, device=device))
+    if cluster is None:
+        if options["ship_audio"]:
+            raise click.UsageError("--ship-audio without --engine ray")
+        return None
+    return Nodes(cluster, Parcel.of(bundle), ships_audio=options["ship_audio"], device=device)
 
 
 def _policy(file: Path | None, tolerance: float | None, min_speakers: int | None) -> tuple[Policy, str | None]:

@@ -1,0 +1,1 @@
+"""A gateway and what watches it, as processes of one machine that end with the one that started them."""
