@@ -10,12 +10,14 @@ import bentoml
 
 from gateway import logs
 from gateway.app import bare_app
+from gateway.draining import CloseWhileDraining, drain_before_end
 from gateway.middleware.edge import edge
 from gateway.serving import begin_master, bound_messages, die_with_parent, give_up, has_served
 from gateway.settings import Settings
 
 settings = Settings()  # from the environment
 bound_messages()  # before BentoML makes its server
+drain = drain_before_end(settings.drain_seconds)  # likewise
 
 
 app = bare_app()
@@ -56,8 +58,9 @@ class EvenvoiceGateway:
         self._worker.close()
 
     def __is_ready__(self) -> bool:
-        return app.state.gateway is not None
+        return app.state.gateway is not None and not drain.is_begun
 
 
+EvenvoiceGateway.add_asgi_middleware(CloseWhileDraining, drain=drain)
 for middleware, options in edge(settings):
     EvenvoiceGateway.add_asgi_middleware(middleware, **options)

@@ -77,12 +77,16 @@ class Settings(BaseSettings):
     bank_seconds: int = Field(default=600, ge=1)
     """After so long the noise drawn beforehand is replaced."""
     workers: int = Field(default=1, ge=1, le=64)
+    """Processes that decide, each with a recogniser of its own."""
     valid_for_ms: int = Field(default=1500, ge=1)
     """How long a robot may act on an acceptance, milliseconds."""
     deadline_ms: int = Field(default=1000, ge=1)
     """A decision that took longer since its request came is an abstention, milliseconds; below `valid_for_ms`."""
     max_pending: int = Field(default=32, ge=1)
     """Commands under way at once in one worker; more are refused with 503."""
+    drain_seconds: float = Field(default=0.0, ge=0, le=3600)
+    """For so long after SIGTERM the gateway serves on while `/readyz` says 503, so that a balancer stops sending first;
+    0 where there is none."""
     max_body_bytes: int = Field(default=MAX_BYTES + (64 << 10), ge=1 << 10)
     """Bytes of a request's body: the largest clip and its multipart frame."""
     release_commands: int = Field(default=10, ge=1)

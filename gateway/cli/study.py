@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import ValidationError
 
-from gateway.cli.options import FILE, FOLDER, names, pairs, usable_device
+from gateway.cli.engines import cluster_of, device_of_engine, engine_options
+from gateway.cli.options import FILE, FOLDER, names, pairs
 from gateway.cli.progress import bars, console, notes
 from recognizer.manifest import load_manifest
 from recognizer.progress import Stage
@@ -53,10 +55,12 @@ def command() -> None:
 @click.option("--columns", multiple=True, callback=pairs, help="OURS=THEIRS, such as command=label.")
 @click.option("--attributes", multiple=True, callback=names, help="Attribute columns. [default: those there]")
 @click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.seed, show_default=True)
-@click.option("--device", default="cpu", show_default=True, callback=usable_device)
+@engine_options
+@click.option("--device", default="cpu", show_default=True, callback=device_of_engine)
 @click.pass_context
 def run(
     ctx: click.Context,
+    /,
     manifest: Path,
     out: Path,
     splits: tuple[str, ...] | None,
@@ -74,6 +78,7 @@ def run(
     attributes: tuple[str, ...] | None,
     seed: int,
     device: str,
+    **engine: Any,
 ) -> None:
     """Run the study on MANIFEST, whose own split is ignored, or go on with it; exit code 2 if a part has no result."""
     given = {
@@ -92,13 +97,14 @@ def run(
     settings = _settings({name: value for name, value in given.items() if value is not None})
     loaded = load_manifest(manifest, columns=columns, attributes=attributes, default_split="test")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the workers end with this process
-    with bars() as show:
+    with cluster_of(workers=workers, device=device, **engine) as cluster, bars() as show:
         outcome = run_study(
             loaded,
             out,
             settings,
             source=manifest.name,
             workers=workers,
+            cluster=cluster,
             device=device,
             on_progress=show,
             on_finished=_tell,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import string
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ def open_engine(url: URL, *, sync: Sync, wait: float) -> sa.Engine:
     """An engine on records that are there and of this evenvoice's revision.
 
     Raises:
-        RecordsError: they can't be opened, are not there, or are of another revision.
+        RecordsError: they can't be opened, are not there, or are of a revision that this evenvoice can't go on with.
     """
     if (file := file_of(url)) is not None and not file.is_file():
         raise RecordsError(
@@ -118,7 +119,7 @@ def revision_of(connection: sa.Connection) -> str | None:
 def check_revision(found: str | None, place: str) -> None:
     """
     Raises:
-        RecordsError: the database is of another revision than these tables.
+        RecordsError: the database is of a revision that can't be used as it is.
     """
     if found is None or found < REVISION:
         age = "not begun yet" if found is None else f"of an older evenvoice (revision {found}, not {REVISION})"
@@ -128,14 +129,22 @@ def check_revision(found: str | None, place: str) -> None:
 
 def check_not_newer(found: str | None, place: str) -> None:
     """
+    Revisions of one number, `0004`, `0004a`, `0004b`, only add to each other: what knows one can go on with the next,
+    so that a gateway can be rolled back. docs/upgrades.md has the rule.
+
     Raises:
-        RecordsError: a newer evenvoice made the database.
+        RecordsError: a newer evenvoice made the database, in a way that this one can't go on with.
     """
-    if found is not None and found > REVISION:
+    if found is not None and number_of(found) > number_of(REVISION):
         raise RecordsError(
             f"the records {place} are of a newer evenvoice (revision {found}, this one knows {REVISION}); serve them "
             "with that one"
         )
+
+
+def number_of(revision: str) -> str:
+    """A revision without the letter of what it adds."""
+    return revision.rstrip(string.ascii_lowercase)
 
 
 @contextmanager

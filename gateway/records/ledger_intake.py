@@ -33,8 +33,9 @@ from monitoring.tally import Cell, Tally
 from recognizer.decision import Decision
 from recognizer.recognizer import short_version
 
-AT_ONCE = 32
-"""Decisions, and labels, in one transaction: a decision that is to be stored may wait for it."""
+AT_ONCE = {"sqlite": 32, "postgresql": 256}
+"""Decisions, and labels, in one transaction: on SQLite a decision that is to be stored may wait for it, on PostgreSQL
+nobody does, and several gateways store more than small ones would take in."""
 
 _HELD_KEY = (*CELL, "is_of_labels", "speaker")
 _SESSION_KEY = SessionKey._fields
@@ -57,7 +58,7 @@ class _Seen:
 
 
 def take_in(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: float) -> bool:
-    """Take in what was stored last, at most `AT_ONCE`, in one transaction.
+    """Take in what was stored last, at most so many as `AT_ONCE` says, in one transaction.
 
     Args:
         now: seconds since the epoch.
@@ -66,12 +67,13 @@ def take_in(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: flo
     Returns:
         Whether there may be more.
     """
+    at_once = AT_ONCE[engine.dialect.name]
     with engine.connect() as connection:
         state = state_of(connection)
-        decisions = connection.execute(due(now, grace).limit(AT_ONCE)).all()
+        decisions = connection.execute(due(now, grace).limit(at_once)).all()
         waiting = DECISIONS.c.is_label_pending
         labels = connection.execute(
-            sa.select(DECISIONS).where(waiting).order_by(DECISIONS.c.labelled_at).limit(AT_ONCE)
+            sa.select(DECISIONS).where(waiting).order_by(DECISIONS.c.labelled_at).limit(at_once)
         ).all()
         if not decisions and not labels:
             return False
@@ -85,7 +87,7 @@ def take_in(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: flo
         if not advance(connection, state):
             return False  # somebody else does it
         carry_out(connection, writes)
-    return max(len(decisions), len(labels)) == AT_ONCE
+    return max(len(decisions), len(labels)) == at_once
 
 
 def due(now: float, grace: float) -> sa.Select[Any]:

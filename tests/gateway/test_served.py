@@ -39,13 +39,15 @@ class Server:
     bundle: Path
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    """0: any that is free."""
 
     def __post_init__(self) -> None:
         trap = self.home / "gateway"
         trap.mkdir(parents=True, exist_ok=True)
         (trap / "__init__.py").write_text("raise SystemExit('the wrong gateway was imported')\n")
         self.state = self.home / "state"
-        self.port = free_port()
+        self.port = self.port or free_port()
         self.log = self.home / f"{self.port}.log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EVENVOICE_", "BENTOML", "PROMETHEUS"))}
         with self.log.open("w") as log:
