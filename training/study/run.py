@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recognizer.audio import AudioFormat
+from recognizer.cluster import Cluster
 from recognizer.manifest import Manifest
 from recognizer.progress import OnProgress, Stage, silent
 from training.study.begin import begin, go_on
 from training.study.bench import Plan
 from training.study.folder import StudyFolder
 from training.study.jobs import Finished, Job, Piece, first_jobs, join, pieces
+from training.study.nodes import at_work_on
 from training.study.remaining import Remaining
 from training.study.settings import StudySettings
 from training.study.workers import at_work
@@ -35,6 +37,7 @@ def run_study(
     *,
     source: str,
     workers: int = 1,
+    cluster: Cluster | None = None,
     device: str = "cpu",
     on_progress: OnProgress = silent,
     on_finished: Callable[[Finished, Stage], None] = lambda *_: None,
@@ -47,6 +50,7 @@ def run_study(
         source: the manifest's name, for the record.
         workers: processes; where there are several, each computes in one thread. The results are the same but for the
             rounding of sums over another number of threads.
+        cluster: whose nodes do the jobs in the place of processes, one thread each; they share `folder` and the clips.
         device: where networks are trained and attacked.
         on_finished: told of each job as it ends, and how far the study is then.
 
@@ -54,6 +58,7 @@ def run_study(
         ManifestError: a corpus that can't be studied; nothing is written then.
         StudyError: another run or other settings in the folder, or a file that can't be read or written.
         CheckpointError: see `Checkpoint`.
+        ClusterError: the cluster can't go on; what is finished stays.
     """
     where = StudyFolder(folder)
     with where.locked():
@@ -65,9 +70,11 @@ def run_study(
         left = [job for job in everything if not job.result(where).exists()]
         if left:
             go_on(record, where)
-        remaining = Remaining(left, total=len(everything), workers=workers, settings=settings, corpora=corpora)
+        at_once = workers if cluster is None else cluster.workers
+        remaining = Remaining(left, total=len(everything), workers=at_once, settings=settings, corpora=corpora)
         failed = {}
-        with at_work(plan, workers, on_progress=on_progress) as finish_all:
+        crew = at_work(plan, workers, on_progress=on_progress) if cluster is None else at_work_on(cluster, plan)
+        with crew as finish_all:
             for split in settings.splits:
                 for jobs in (first[split], rejection[split]):  # these sit on those
                     for finished in finish_all([job for job in jobs if not job.result(where).exists()]):
