@@ -30,12 +30,14 @@ demo: $(STAMP) ## Train on synthetic voices, audit, serve on 127.0.0.1:3000, ask
 	@$(BIN)/evenvoice demo $(if $(ONCE),--once)
 
 stack: $(STAMP) ## Serve beside Prometheus, Alertmanager, Pushgateway; watch an alarm come; BUNDLE=, MANIFEST=, ONCE=1.
+	@test -z "$(BUNDLE)$(MANIFEST)" || { test -n "$(BUNDLE)" && test -n "$(MANIFEST)"; } || \
+		{ echo "BUNDLE and MANIFEST go together: make stack BUNDLE=FOLDER MANIFEST=manifest.csv"; exit 1; }
 	@test -n "$(BUNDLE)" || test -f demo/summary.json || $(BIN)/evenvoice demo --once
-	@$(BIN)/evenvoice stack $(if $(BUNDLE),--bundle $(BUNDLE) --manifest $(MANIFEST)) $(if $(ONCE),--once)
+	@$(BIN)/evenvoice stack $(if $(BUNDLE),--bundle "$(BUNDLE)" --manifest "$(MANIFEST)") $(if $(ONCE),--once)
 
 test: $(STAMP) ## Run every test.
 	@echo "Running the tests (about half an hour) ..."
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 docs: $(STAMP) ## Write docs/reference anew from the code, and build the documentation into build/docs.
 	$(BIN)/python -m docs.generator

@@ -33,6 +33,8 @@ CLIP_BYTES = 32_044
 """One second of 16-bit samples at 16 kHz, as WAV."""
 BUSY = 0.6
 """Of the time, what a gateway's cores may be busy, so that those that wait stay few."""
+DATABASE_CORES = 2
+"""Of the machine on which a database was measured, with those that wrote to it."""
 TIMED_DRAWS = 1000
 """Of the timings in smoothing.json."""
 HOUR, DAY = 3600.0, 86_400.0
@@ -194,6 +196,12 @@ def traffic_table(rates: Rates, prices: Prices) -> str:
     rows.append(
         f"| beside them {STREAMS:,} open streams | | {rates.stream_ms:.1f} a second of audio | {streams} | "
         f"{_rounded(streams * 730 * prices.core_hour)} |"
+    )
+    databases = max(plan.databases_by_writes, plan.databases_by_counts)
+    cores = databases * DATABASE_CORES
+    rows.append(
+        f"| {databases} databases of {DATABASE_CORES} cores, see below | | | {cores} | "
+        f"{_rounded(cores * 730 * prices.core_hour)} |"
     )
     return "\n".join(rows)
 

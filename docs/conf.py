@@ -60,6 +60,7 @@ smartquotes = False  # `--out` is no dash
 html_theme = "furo"
 html_title = "evenvoice"
 html_copy_source = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

@@ -48,10 +48,11 @@ def drain_before_end(seconds: float) -> Drain:
                 super().handle_exit(sig, frame)
             else:
                 drain.begin()
-                self._captured_signals.append(sig)  # raised again once all is closed
 
         async def on_tick(self, counter: int) -> bool:
-            return await super().on_tick(counter) or drain.is_over
+            if drain.is_over:
+                super().handle_exit(signal.SIGTERM, None)  # as if it came now
+            return await super().on_tick(counter)
 
     uvicorn.Server = Draining  # type: ignore[misc]
     return drain

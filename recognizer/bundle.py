@@ -54,9 +54,13 @@ class AudioSpec(_Model):
     """The waveforms the networks take."""
 
     sample_rate: int = Field(default=SAMPLE_RATE, ge=4_000, le=48_000)
+    """Hertz; clips of other rates are resampled."""
     window_seconds: float = Field(default=WINDOW_SECONDS, gt=0.1, le=10)
+    """Seconds that a network hears: shorter clips are padded with zeros, longer ones cut around their loudest part."""
     min_seconds: float = Field(default=0.1, gt=0)
+    """A shorter clip is answered `too_short`."""
     max_seconds: float = Field(default=5.0, gt=0, le=30)
+    """A longer clip is answered `too_long`."""
 
 
 class NetworkSpec(_Model):
@@ -64,14 +68,20 @@ class NetworkSpec(_Model):
 
     architecture: Architecture
     file: str = Field(pattern=r"^[a-z0-9_]+\.safetensors$")
+    """Its weights."""
     noise_sigma: float = Field(default=0.0, ge=0)
     """Standard deviation of the noise augmentation, raw amplitude."""
 
 
 class NeuralRejectionSpec(_Model):
+    """Neural rejection: RBF support vector machines on a network's features."""
+
     network: str
+    """Name of the network whose features it looks at."""
     file: str = Field(pattern=r"^[a-z0-9_]+\.safetensors$")
+    """The machines' tensors."""
     confidence_threshold: float = Field(ge=0, le=1)
+    """A clip whose confidence is below is rejected; larger is stricter."""
     score: Score = Score.PROBABILITY
     """What the threshold is compared with."""
     fitted_on: str
@@ -79,12 +89,18 @@ class NeuralRejectionSpec(_Model):
 
 
 class SmoothingSpec(_Model):
+    """Randomized smoothing: a vote among noisy copies of a clip."""
+
     network: str
+    """Name of the network that votes."""
     sigma: float = Field(gt=0)
+    """Standard deviation of the noise, raw amplitude."""
     error_alpha: float = Field(gt=0, le=1)
+    """A clip whose p-value is above is rejected; smaller is stricter."""
     draws: int = Field(ge=1)
     """N: of every clip (fixed), or at most (sequential)."""
     test: VoteTest = VoteTest.FIXED
+    """Whether a vote takes all its draws, or ends once it is settled."""
 
 
 PurifierSettings = dict[str, int | float]
@@ -94,6 +110,7 @@ class DefensesSpec(_Model):
     """What defenses are made of, and those that a request may choose from."""
 
     undefended_network: str
+    """Name of the network that decides where no rejection is asked for."""
     neural_rejection: NeuralRejectionSpec | None = None
     smoothing: SmoothingSpec | None = None
     purifiers: dict[str, PurifierSettings] = {}
@@ -101,6 +118,7 @@ class DefensesSpec(_Model):
     allowed: tuple[str, ...] = Field(default=(), min_length=1)
     """Names of defenses, see `recognizer.steps`; where none are given, the single ones that are there."""
     default: str = DefenseName.NONE.value
+    """What decides where a request names none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -141,6 +159,7 @@ class DataSpec(_Model):
     """What it was trained on."""
 
     fingerprint: str
+    """Of the manifest and its clips: the same corpus has the same."""
     clips: dict[str, int]
     """split -> clips"""
     speakers: dict[str, int]
@@ -151,18 +170,26 @@ class BundleManifest(_Model):
     """`bundle.json`."""
 
     schema_: Literal["evenvoice.bundle/1"] = Field(default=SCHEMA, alias="schema")
+    """The format; a bundle of another one is refused."""
     name: str = Field(pattern=NAME_PATTERN)
+    """For people; answers carry it as `model.name`."""
     created_at: datetime
+    """When it was made."""
     evenvoice_version: str
+    """Which made it."""
     labels: tuple[str, ...] = Field(min_length=2)
+    """The networks' outputs, in order: the commands, and `unknown` where there is one."""
     audio: AudioSpec = AudioSpec()
     networks: dict[str, NetworkSpec]
+    """Name, which defenses refer to -> network."""
     defenses: DefensesSpec
     vocabulary: dict[str, tuple[str, ...]]
+    """Attribute -> its groups: the closed vocabulary of everything that is counted."""
     data: DataSpec
     training: dict[str, Any]
     """The settings that reproduce it."""
     test_results: dict[str, Any]
+    """What the training measured on its test split."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> BundleManifest:

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +32,9 @@ RETRIES = 3
 PATIENCE = 60.0
 """Seconds that a run waits for a node once there is none left that has room for a worker."""
 _LOOK = 2.0  # seconds between two looks at the nodes while no job ends
+_HEAD = 20.0  # seconds that the head may take to answer, or to come back
+_GIVE_UP = "RAY_gcs_rpc_server_reconnect_timeout_s"
+_NEVER = "1000000"  # by default Ray ends a process 60 s after its head is lost, with the exit code of a disparity
 _ANSWER = 5.0  # seconds that a cluster may take to accept a connection
 _AHEAD = 2  # jobs handed over a worker, so that none waits for its next
 
@@ -79,14 +83,18 @@ class Cluster:
         self._needs, self._patience, self._stays = needs, patience, stays
         if not self.workers:
             raise ClusterError(
-                f"a worker needs {needs}, and no node has them: {_told(_ray().nodes())}. "
+                f"a worker needs {needs}, and no node has them: {_told(self._nodes())}. "
                 "Ask for less with --ray-cpus and --ray-gpus, or start a node that has them"
             )
 
     @property
     def workers(self) -> int:
-        """That the nodes have room for now."""
-        return sum(self._needs.room_in(node) for node in _ray().nodes())
+        """That the nodes have room for now.
+
+        Raises:
+            ClusterError: the head is lost.
+        """
+        return sum(self._needs.room_in(node) for node in self._nodes())
 
     @contextmanager
     def at_work(
@@ -135,7 +143,7 @@ class Cluster:
         """Jobs that have ended, at least one.
 
         Raises:
-            ClusterError: no node has had room for a worker for too long.
+            ClusterError: no node has had room for a worker for too long, or the head is lost.
         """
         ray = _ray()
         last_room = time.monotonic()
@@ -147,9 +155,32 @@ class Cluster:
                 last_room = time.monotonic()
             elif time.monotonic() - last_room > self._patience:
                 raise ClusterError(
-                    f"no node is left that has {self._needs} for a worker: {_told(ray.nodes())}. What is finished "
+                    f"no node is left that has {self._needs} for a worker: {_told(self._nodes())}. What is finished "
                     "stays; start a node and give the same command again to go on"
                 )
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """As the head knows them; Ray itself would wait for one that does not answer.
+
+        Raises:
+            ClusterError: it does not.
+        """
+        found: Future[list[dict[str, Any]]] = Future()
+
+        def ask() -> None:
+            try:
+                found.set_result(_ray().nodes())
+            except Exception as error:
+                found.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            return found.result(timeout=_HEAD)
+        except TimeoutError:
+            raise ClusterError(
+                f"the cluster's head node is lost: it has not answered for {_HEAD:g} s. What is finished stays; give "
+                "the same command again to go on, on another cluster"
+            ) from None
 
     def _tell_of_others(self) -> None:
         free = _ray().available_resources()
@@ -170,6 +201,9 @@ def connected(address: str | None, needs: Needs, *, patience: float = PATIENCE) 
     Raises:
         ClusterError: Ray is not installed, no cluster answers, or it has no room for a worker.
     """
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address:  # read as Ray is loaded: it would ask something that is no Ray 20 times, 35 s each
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     ray = _ray()
     is_there = ray.is_initialized()
     if not is_there:
@@ -183,9 +217,12 @@ def connected(address: str | None, needs: Needs, *, patience: float = PATIENCE) 
 
 def _connect(address: str | None) -> None:
     ray = _ray()
-    _check_answers(address or os.environ.get("RAY_ADDRESS", ""))
+    _check_answers(address or "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it calls nobody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do anyway, and warns of
+    given = os.environ.get(_GIVE_UP)
+    if address:  # of this process only, and no node's that is started here
+        os.environ.setdefault(_GIVE_UP, _NEVER)
     logging.getLogger("ray").setLevel(logging.ERROR)  # what it tells before `init` sets that, too
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -194,6 +231,8 @@ def _connect(address: str | None) -> None:
         reason = str(error).strip().partition("\n")[0]
         raise ClusterError(f"no Ray cluster can be had at {address or 'this machine'}: {reason}") from error
     finally:
+        if given is None:
+            os.environ.pop(_GIVE_UP, None)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own in the place of a command's
 
@@ -256,7 +295,7 @@ def _result_of(ended: Any) -> Any:
                 f"a node can't load the work ({missing[0] if missing else told.partition(chr(10))[0]}); every node "
                 f"needs evenvoice {version('evenvoice')} in the Python environment that its Ray was started from"
             ) from error
-        raise error.cause from None
+        raise error.cause from error  # for a fault, where on the node it was
     except ray.exceptions.RayError as error:
         reason = str(error).strip().partition("\n")[0]
         raise ClusterError(

@@ -29,12 +29,15 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: int = Field(ge=2)
+    """Outputs of the last layer."""
     width: int = Field(default=128, ge=1)
     """Channels of the first two convolutions; the third has twice as many."""
     last_width: int = Field(default=512, ge=1)
     """Channels of the fourth convolution: the number of features."""
     stride: int = Field(default=4, ge=1)
+    """Samples that the first convolution moves on at a time."""
     tricks: bool = False
+    """M5-Tricks: no batch norm, and SiLU in the place of ReLU."""
 
     @property
     def channels(self) -> tuple[int, int, int, int]:

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("recognizer", "training", "monitoring", "gateway")
 UNRELEASED = "Unreleased"
 _HEADING = re.compile(r"^## \[([^\]]+)\](?: - (\S+))?$", re.MULTILINE)
+_IMAGE = re.compile(r"""(?:\bevenvoice:|newTag: ")(\d+\.\d+\.\d+)""")
+_NAMING_IMAGES = (".yaml", ".yml", ".env", ".md")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -66,6 +68,26 @@ def tree_faults(root: Path = ROOT) -> list[str]:
         return [f"git can't say whether the tree is clean: {done.stderr.strip()}"]
     changed = done.stdout.splitlines()
     return [f"{len(changed)} files are not committed, {changed[0][3:]} among them"] if changed else []
+
+
+def image_faults(version: str, root: Path = ROOT) -> list[str]:
+    """Where `deploy/` and the documentation name the image of another version."""
+    files = [*(root / "deploy").rglob("*"), *(root / "docs").glob("*.md"), root / "README.md"]
+    return [
+        f"{path.relative_to(root)} names the image {found}"
+        for path in sorted(files)
+        if path.suffix in _NAMING_IMAGES
+        for found in _IMAGE.findall(path.read_text(encoding="utf-8"))
+        if found != version
+    ]
+
+
+def is_tagged(version: str, root: Path = ROOT) -> bool:
+    """Whether git has the tag of a release, which is the last thing that one gets."""
+    listed = subprocess.run(
+        ["git", "tag", "--list", f"v{version}"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return bool(listed.stdout.strip())
 
 
 def wheel_faults(wheel: Path, tracked: Sequence[str], licences: Sequence[str] = ("LICENSE",)) -> list[str]:

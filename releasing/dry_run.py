@@ -81,6 +81,7 @@ def steps(version: str, *, quick: bool) -> dict[str, Step]:
     found: dict[str, Step] = {
         "changelog": lambda: checks.changelog_faults(changelog.read_text(encoding="utf-8"), version),
         "kept files": lambda: checks.kept_faults(version),
+        "image": lambda: checks.image_faults(version),
         "constraints": constraints_faults,
         "clean tree": checks.tree_faults,
     }

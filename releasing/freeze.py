@@ -36,6 +36,7 @@ from recognizer.audio import Clip
 from recognizer.bundle import load_bundle, read_manifest, save_bundle
 from recognizer.manifest import load_manifest
 from releasing import kept, tones
+from releasing.checks import is_tagged, project_version
 from training.build import BuildSettings, build_bundle
 from training.recipe import Recipe
 
@@ -211,13 +212,16 @@ def _write(path: Path, content: Any) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m releasing.freeze", description=__doc__)
     arguments.add_argument("--again", action="store_true", help="Replace what is kept of this version.")
-    folder = kept.KEPT / version("evenvoice")
+    again, release, here = arguments.parse_args().again, project_version(), version("evenvoice")
+    if here != release:  # or the files of the release before would be written
+        sys.exit(f"pyproject.toml says {release}, and what is installed here {here}: pip install -e . first")
+    folder = kept.KEPT / release
     if folder.exists():
-        if not arguments.parse_args().again:
+        if not again:
             sys.exit(f"{folder} is there already; --again replaces it, for a version that is not out yet")
+        if is_tagged(release):
+            sys.exit(f"{release} is out, as git's tag v{release} says: what is kept of it stays as it is")
         shutil.rmtree(folder)
-    else:
-        arguments.parse_args()
     freeze(folder)
     print(f"kept in {folder}")
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-_TRIES = 3  # a node whose agents take longer than 15 s to begin, on a busy machine, gives up
+_TRIES = 3  # a port may be taken between its choice and its use
+_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+"""Of a node's agents. A node that is not told them waits for its agents to choose, and gives up after 15 s: on a busy
+machine they take longer to load."""
 
 
 @contextmanager
@@ -40,13 +44,23 @@ def add_machine(machines: Any, *, cpus: int) -> Any:
     """A node more."""
     for left in reversed(range(_TRIES)):
         try:
-            node = machines.add_node(num_cpus=cpus)
+            ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+            node = machines.add_node(num_cpus=cpus, include_dashboard=False, **ports)
             break
         except Exception as error:
             if not left or "timed out during startup" not in str(error):
                 raise
     machines.wait_for_nodes()
     return node
+
+
+def _free_ports(count: int) -> list[int]:
+    """Different ones."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def lose(node: Any) -> None:

@@ -22,7 +22,7 @@ def show(bundle: Path) -> None:
     """Print a bundle's manifest and version, after checking its hashes."""
     manifest = read_manifest(bundle)
     click.echo(manifest.to_json(), nl=False)
-    console.print(version_of(bundle), soft_wrap=True)
+    console.print(version_of(bundle))
 
 
 @command.command("check")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 from pydantic import BaseModel, ConfigDict
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli.options import BUNDLE, FILE, usable_device
 from gateway.cli.progress import console
@@ -78,7 +78,7 @@ def command(
         for row in rows:
             click.echo(row.model_dump_json())
     else:
-        table = Table("file", "decision", "command", "reason", "confidence", "detail")
+        table = Table(Column("file", overflow="fold"), "decision", "command", "reason", "confidence", "detail")
         for row in rows:
             shown = "" if row.confidence is None else f"{row.confidence:.3f}"
             table.add_row(row.file, row.decision, row.command or "", row.reason or "", shown, row.detail)

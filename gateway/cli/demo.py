@@ -19,7 +19,7 @@ from gateway.cli.options import FOLDER
 from gateway.cli.population import Spoken, send, tables, totals
 from gateway.cli.progress import bars, console
 from gateway.stack.claim import claimed
-from gateway.stack.ports import check_port
+from gateway.stack.ports import check_port, port_near
 from gateway.stack.served import LOG, served
 from monitoring.audit import AuditReport, run_audit
 from recognizer.audio import fit_window, read_clip
@@ -39,6 +39,7 @@ from training.recipe import Recipe
 SIGMA = 0.03
 EPOCHS = 18
 COMMANDS_A_VOICE = 6
+PORT = 3000
 CERTIFIED_CLIPS, SELECTION_DRAWS, CERTIFY_DRAWS = 24, 50, 500
 SUMMARY_FILE, SPEAKERS_FILE = "summary.json", "speakers.csv"
 
@@ -68,9 +69,14 @@ class Summary(BaseModel):
 @click.option("--voices", type=click.IntRange(30, 400), default=132, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
-def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port: int) -> None:
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=f"[default: {PORT}; with --once a free one where another program has that]",
+)
+def command(once: bool, folder: Path, voices: int, epochs: int, host: str, port: int | None) -> None:
     """Synthesise voices, train, audit, serve, and ask the gateway whom it turns away."""
+    port = port or (port_near(PORT) if once else PORT)
     check_port(host, port)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has set it aside
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the gateway ends with the demo

@@ -103,9 +103,7 @@ def _decider(
 
         with Client(url or _URL, key=key) as client:
             if not client.is_ready():
-                notes.print(
-                    f"the gateway at {url or _URL} is not ready; until it is, every utterance is a hold", soft_wrap=True
-                )
+                notes.print(f"the gateway at {url or _URL} is not ready; until it is, every utterance is a hold")
             yield GatewayDecider(client, speaker=speaker, defense=defense)
         return
     if url is not None or speaker is not None:
@@ -172,4 +170,4 @@ def _tell(summary: Summary) -> None:
             f"{summary.silence_ms:.0f}, deciding {summary.deciding_ms:.0f})"
         )
     gone = f"; the microphone was gone {summary.times_lost} times" if summary.times_lost else ""
-    notes.print(f"{told}; {summary.dropped_blocks} blocks dropped{gone}", soft_wrap=True)
+    notes.print(f"{told}; {summary.dropped_blocks} blocks dropped{gone}")

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from recognizer.progress import OnProgress, Stage
 
-console = Console(highlight=False, markup=False)
-"""Standard output."""
+console = Console(highlight=False, markup=False, soft_wrap=True)
+"""Standard output. Long lines are the terminal's to wrap: a path that is piped or copied stays whole."""
 
-notes = Console(stderr=True, highlight=False, markup=False)
+notes = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 """Standard error."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 from pydantic import BaseModel, ConfigDict
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.cli.options import FILE, Number
 from gateway.cli.progress import console
@@ -104,7 +104,7 @@ def _code(answer: Answer, row: Sent) -> int:
 
 
 def _table(rows: list[Sent]) -> Table:
-    table = Table("file", "decision", "command", "reason", "confidence", "detail")
+    table = Table(Column("file", overflow="fold"), "decision", "command", "reason", "confidence", "detail")
     for row in rows:
         said = row.response
         if said is None:

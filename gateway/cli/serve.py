@@ -95,8 +95,8 @@ def command(
         "workers": workers,
         "device": device,
         "allow_anonymous": allow_anonymous,
-        **({"speakers": speakers.resolve()} if speakers else {}),
-        **({"keys": keys.resolve()} if keys else {}),
+        **({"speakers": speakers.absolute()} if speakers else {}),
+        **({"keys": keys.absolute()} if keys else {}),  # a volume of a Secret is links to what changes
     }
     check_settings(**options)
     environment = {f"EVENVOICE_{name.upper()}": str(value) for name, value in options.items()}
@@ -129,7 +129,7 @@ def _tls(certificate: Path | None, key: Path | None, client_authority: Path | No
         if certificate or key or client_authority:
             raise click.UsageError("TLS needs --tls-cert and --tls-key; --tls-client-ca goes with both")
         return None
-    tls = Tls(certificate.resolve(), key.resolve(), client_authority.resolve() if client_authority else None)
+    tls = Tls(certificate.absolute(), key.absolute(), client_authority.absolute() if client_authority else None)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(tls.certificate, tls.key)

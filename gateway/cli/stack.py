@@ -20,7 +20,7 @@ from gateway.schemas import ModelResponse
 from gateway.stack import monitors
 from gateway.stack.claim import claimed
 from gateway.stack.crowd import Crowd, Group, group_to_worsen, takes_of
-from gateway.stack.ports import LOOPBACK, port_near
+from gateway.stack.ports import LOOPBACK, port_near, reach_loopback
 from gateway.stack.program import Program, running
 from gateway.stack.served import EVENVOICE, LOG, served
 from gateway.stack.watching import Alert, alert_lines, alerts, groups_table, released, standing
@@ -106,6 +106,7 @@ def command(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # all of it ends with this process
     if lacking:
         console.print(f"Without {' and '.join(lacking)}; {how}")
+    reach_loopback()
     people = load_manifest(manifest, default_split="test").split("test")
     with claimed(folder, kind="stack"), _started(bundle, people, folder) as (gateway, urls):
         _say_where(urls, folder)

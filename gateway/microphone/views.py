@@ -37,7 +37,7 @@ class Lines:
     ) -> None: ...
 
     def begun(self, source: Source) -> None:
-        notes.print(f"listening to {source.name}, {source.sample_rate} Hz", soft_wrap=True)
+        notes.print(f"listening to {source.name}, {source.sample_rate} Hz")
 
     def level(self, level: Level, dropped: int) -> None: ...
 
@@ -47,10 +47,10 @@ class Lines:
         click.echo(line_of(heard))
 
     def lost(self, why: str) -> None:
-        notes.print(f"{why}; waiting for it", soft_wrap=True)
+        notes.print(f"{why}; waiting for it")
 
     def back(self, source: Source) -> None:
-        notes.print(f"the microphone is back: {source.name}", soft_wrap=True)
+        notes.print(f"the microphone is back: {source.name}")
 
 
 class JsonLines(Lines):

@@ -53,7 +53,9 @@ def _claim(connection: sa.Connection, drafts: Sequence[Draft]) -> dict[Draft, An
     by_key = {draft.claim.key: draft for draft in drafts if draft.claim is not None}
     if not by_key:
         return {}
-    rows = [answer_row(d.claim, d.entry.request_id, d.decision) for d in by_key.values() if d.claim is not None]
+    # in one order: of two gateways that store the same keys at once, one waits for the other, and never each for each
+    in_order = [by_key[key] for key in sorted(by_key)]
+    rows = [answer_row(d.claim, d.entry.request_id, d.decision) for d in in_order if d.claim is not None]
     on_conflict = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = on_conflict(ANSWERS).on_conflict_do_nothing().returning(ANSWERS.c.key)
     new = set(connection.execute(statement, rows).scalars())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 LOOPBACK = "127.0.0.1"
@@ -33,3 +34,9 @@ def port_near(usual: int) -> int:
             probe.bind((LOOPBACK, 0))
             return int(probe.getsockname()[1])
     return usual
+
+
+def reach_loopback() -> None:
+    """Have this process, and those that it starts, ask no proxy for what is on this machine."""
+    excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = f"{excepted},{LOOPBACK}" if excepted else LOOPBACK

@@ -52,7 +52,9 @@ class Gate(_Model):
     defense: str = DEFAULT_DEFENSE
     """A defense's name, `default` or `*`."""
     attribute: str = ANY
+    """An attribute of the manifest, or `*`."""
     metric: GapMetric | Literal["*"] = "*"
+    """What the groups are compared by."""
     tolerance: float | None = Field(default=None, ge=0, le=1)
     """By default that of the metric, else the policy's."""
 
@@ -61,16 +63,23 @@ class Policy(_Model):
     """See the module."""
 
     tolerance: float = Field(default=0.05, ge=0, le=1)
+    """The largest gap that is accepted, of every gap that has none of its own."""
     tolerances: dict[GapMetric, Annotated[float, Field(ge=0, le=1)]] = {}
+    """Metric -> the same for its gaps."""
     min_speakers: int = Field(default=20, ge=10)
+    """A group with fewer is shown, not compared."""
     gates: tuple[Gate, ...] = (Gate(metric="rejection"), Gate(metric="accuracy"))
+    """The gaps that count."""
     minimum_accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """Defense, `default` or `*` -> the least share of right commands, on clean clips of all speakers."""
     required_attributes: tuple[str, ...] = ()
     """A manifest without one of them, or with fewer than two groups of it, is an error."""
     attacked: bool = False
+    """Whether an audit that attacks nothing is an error."""
     inconclusive: CountsAs = "inconclusive"
+    """What a gap counts as that could be on either side of its tolerance."""
     insufficient: CountsAs = "inconclusive"
+    """What a gap counts as where fewer than two groups have enough speakers."""
 
     def tolerance_of(self, gate: Gate, metric: GapMetric) -> float:
         """The largest acceptable gap of a metric under a gate."""

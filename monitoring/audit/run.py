@@ -136,6 +136,7 @@ def run_audit(
         if folder:
             folder.begin(_state(plan, fingerprint, device), fresh=fresh)
         there = sum(folder.has(shard) for shard in plan.shards) if folder else 0
+        at_once = workers if nodes is None else nodes.cluster.workers
         measured = measured_shards(
             plan,
             recognizer,
@@ -171,7 +172,7 @@ def run_audit(
             judgement=judge(results, policy, default_defense=recognizer.default_defense, policy_file=policy_file),
             runtime=Runtime(
                 seconds=round(time.perf_counter() - started, 3),
-                workers=workers if nodes is None else nodes.cluster.workers,
+                workers=at_once,
                 shards=len(plan.shards),
                 shards_found=there,
             ),

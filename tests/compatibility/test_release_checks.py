@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from releasing import checks, dry_run, installed, kept
+from releasing import checks, dry_run, freeze, installed, kept
 
 RELEASED = """# Changelog
 
@@ -65,6 +65,20 @@ def test_a_file_that_is_not_kept_is_named(tmp_path: Path) -> None:
     assert f"has no {kept.AUDIT}:" in fault
 
 
+def test_who_would_deploy_the_image_of_another_version_is_named() -> None:
+    version = checks.project_version()
+    assert checks.image_faults(version) == []
+    told = checks.image_faults("99.0.0")
+    named = (
+        "compose.yaml",
+        "example.env",
+        *(f"overlays/{name}/kustomization.yaml" for name in ("cpu", "gpu", "postgres")),
+    )
+    for name in (*named, "docs/images.md", "docs/compose.md", "docs/kubernetes.md"):
+        assert any(fault.partition(" names")[0].endswith(name) for fault in told), name
+    assert all(fault.endswith(f"names the image {version}") for fault in told)
+
+
 def test_a_tree_with_changes_is_not_clean(tmp_path: Path) -> None:
     who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
     for command in ("git init -q .", "git commit -q --allow-empty -m first"):
@@ -75,6 +89,50 @@ def test_a_tree_with_changes_is_not_clean(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / ".git")
     (fault,) = checks.tree_faults(tmp_path)
     assert fault.startswith("git can't say")
+
+
+@pytest.fixture
+def kept_of_1_2_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose pyproject.toml says 1.2.0, and the files that are kept of that."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    folder = tmp_path / "kept" / "1.2.0"
+    folder.mkdir(parents=True)
+    (folder / kept.API).write_text("old")
+    monkeypatch.setattr(kept, "KEPT", folder.parent)
+    monkeypatch.setattr(freeze, "project_version", lambda: "1.2.0")
+    monkeypatch.setattr(freeze, "is_tagged", lambda version: checks.is_tagged(version, tmp_path))
+    monkeypatch.setattr(freeze, "freeze", lambda folder: folder.mkdir())
+    return folder
+
+
+def test_the_kept_files_of_a_release_that_is_out_are_never_written_again(
+    kept_of_1_2_0: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frozen(installed: str, *options: str) -> str | None:
+        monkeypatch.setattr(freeze, "version", lambda _: installed)
+        monkeypatch.setattr(sys, "argv", ["releasing.freeze", *options])
+        try:
+            freeze.main()
+        except SystemExit as ended:
+            return str(ended.code)
+        return None
+
+    def is_as_it_was() -> bool:
+        return (kept_of_1_2_0 / kept.API).is_file()
+
+    # the version was raised, and this environment still has the one before, whose files --again would replace
+    assert "pip install -e . first" in (frozen("1.1.0", "--again") or "")
+    assert "is there already" in (frozen("1.2.0") or "")
+    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    for command in ("git commit -q --allow-empty -m first", "git tag v1.2.0"):
+        subprocess.run(command.split(), cwd=kept_of_1_2_0.parents[1], env={**os.environ, **who}, check=True)
+    assert "1.2.0 is out" in (frozen("1.2.0", "--again") or "")
+    assert is_as_it_was()
+    subprocess.run(
+        ["git", "tag", "--delete", "v1.2.0"], cwd=kept_of_1_2_0.parents[1], stdout=subprocess.DEVNULL, check=True
+    )
+    assert frozen("1.2.0", "--again") is None
+    assert not is_as_it_was()
 
 
 def wheel_of(folder: Path, *names: str) -> Path:

@@ -145,7 +145,8 @@ class Stack:
         for mount in service.get("tmpfs", ()):
             path, _, options = mount.partition(":")
             target = f"{root}{Path(path).resolve()}"  # /var/run is a link out of our root
-            lines += [f"mkdir -p {target}", f"mount -t tmpfs -o {options or 'mode=1777'} stack {target}"]
+            options = f"noexec,nosuid,nodev,{options or 'mode=1777'}"  # what Docker says of every tmpfs
+            lines += [f"mkdir -p {target}", f"mount -t tmpfs -o {options} stack {target}"]
         return [*lines, f"mount -o remount,ro {root}"]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,7 +30,8 @@ def builder() -> tuple[str, ...] | None:
     """The command that builds a kustomization; None where there is none new enough."""
     if kustomize := shutil.which("kustomize"):
         return (kustomize, "build")
-    if kubectl := shutil.which("kubectl"):
+    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # the extra `dev` brings one
+    if kubectl := shutil.which("kubectl", path=places):
         told = subprocess.run([kubectl, "version", "--client", "-o", "json"], capture_output=True, text=True).stdout
         version = json.loads(told or "{}").get("kustomizeVersion", "v0")
         if int(version.removeprefix("v").partition(".")[0]) >= _OLDEST:

@@ -114,7 +114,16 @@ def test_what_is_mounted_is_there() -> None:
     grafana = {mount["target"]: mount["source"] for mount in mounts(SERVICES["grafana"])}
     provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/evenvoice.yaml").read_text())["providers"][0]
     assert grafana[provider["options"]["path"]] == "../grafana/dashboards"
-    assert grafana["/etc/grafana/provisioning"] == "../grafana/provisioning"
+    assert {target for target in grafana if "provisioning" in target} == {
+        *(f"/etc/grafana/provisioning/datasources/{name}.yaml" for name in ("prometheus", "alertmanager")),
+        "/etc/grafana/provisioning/dashboards/evenvoice.yaml",
+    }
+
+
+def test_a_wrong_name_in_a_variable_is_an_error_and_no_new_folder() -> None:
+    given = project(EVENVOICE_CORPUS="nowhere", EVENVOICE_ALERTMANAGER="nowhere")["services"]
+    found = [mount for service in given.values() for mount in mounts(service) if mount["source"] == "nowhere"]
+    assert [mount["bind"] for mount in found] == [{"create_host_path": False}] * 2
 
 
 def test_who_waits_for_health_waits_for_somebody_who_tells() -> None:
@@ -133,18 +142,25 @@ def test_who_waits_for_health_waits_for_somebody_who_tells() -> None:
 
 def test_each_host_that_a_service_is_told_of_is_on_a_network_of_its_own() -> None:
     named = {
-        "grafana": [SERVICES["grafana"]["environment"]["PROMETHEUS_URL"]],
+        "grafana": [SERVICES["grafana"]["environment"]["PROMETHEUS_URL"], _alertmanager_of_grafana()],
         "audit": [word.partition("=")[2] for word in SERVICES["audit"]["command"] if "http" in word],
         "prometheus": [f"http://{target}" for target in _targets("compose/prometheus.yml")],
         "gateway": ["http://postgres:5432"],  # setup.sh writes it, see test_compose_scripts.py
     }
     ports = {"gateway": 3000, "prometheus": 9090, "alertmanager": 9093, "pushgateway": 9091, "postgres": 5432}
     asked = [(asker, urlsplit(url)) for asker, urls in named.items() for url in urls]
-    assert len(asked) == 6
+    assert len(asked) == 7
     for asker, url in asked:
         assert url.hostname in SERVICES
         assert url.port == ports[url.hostname]
         assert set(SERVICES[asker]["networks"]) & set(SERVICES[url.hostname]["networks"]), (asker, url)
+
+
+def _alertmanager_of_grafana() -> str:
+    (source,) = yaml.safe_load((FOLDER / "alertmanager-datasource.yaml").read_text())["datasources"]
+    assert (source["type"], source["jsonData"]["implementation"]) == ("alertmanager", "prometheus")
+    url: str = source["url"]
+    return url
 
 
 def _targets(name: str) -> list[str]:

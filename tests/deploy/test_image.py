@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from releasing.bento import ROOT, build, main, stage
+from releasing.checks import tracked_files
 from releasing.constraints import needed, pinned
 from releasing.kept import DECISIONS, releases
 from releasing.tones import RATE, Waveform, clips
@@ -113,6 +114,20 @@ def test_all_that_is_copied_lies_in_the_bento(bento: Path, dockerfile: list[Inst
     assert "src/bundle" in sources
     for source in sources:
         assert (bento / source).exists(), source
+
+
+def test_what_lies_in_the_bento_installs_whole(bento: Path, dockerfile: list[Instruction], tmp_path: Path) -> None:
+    """As the Dockerfile's second pip line does, from the folder that it copies; but with the setuptools of here."""
+    assert ("COPY", "src /src") in dockerfile
+    assert ("RUN", "pip --python /venv/bin/python install --no-deps /src") in dockerfile
+    source = Path(shutil.copytree(bento / "src", tmp_path / "src"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--no-build-isolation", "--target", tmp_path / "in", source], check=True
+    )
+    installed = {str(path.relative_to(tmp_path / "in")) for path in (tmp_path / "in").rglob("*") if path.is_file()}
+    assert {name for name in tracked_files() if (ROOT / name).exists()} <= installed
+    assert any(name.endswith("/entry_points.txt") for name in installed)
 
 
 def test_the_defaults_are_the_gateways(last_stage: list[Instruction]) -> None:

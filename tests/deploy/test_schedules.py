@@ -150,7 +150,10 @@ def begun(out: Path, process: subprocess.Popen[str]) -> None:
 def test_of_two_audits_at_once_one_is_made_and_the_other_does_nothing(
     bundle: Path, some: Path, pushgateway: Pushgateway, tmp_path: Path
 ) -> None:
-    """Dated folders, one name; and then the same folder, without a name. What is killed leaves no lock."""
+    """Dated folders, one name; and then the same folder, without a name. What is killed leaves no lock.
+
+    Nor does an audit exclude itself.
+    """
     alone = ("--exclusive", tmp_path / "audits", "--shard-clips", "4")
     pushed = ("--pushgateway", f"http://{pushgateway.host}", "--corpus", "digits")
     first = audit(bundle, some, tmp_path / "audits" / "monday", *alone, *pushed)
@@ -169,7 +172,8 @@ def test_of_two_audits_at_once_one_is_made_and_the_other_does_nothing(
     finally:
         first.send_signal(signal.SIGKILL)
         first.communicate()
-    third = audit(bundle, some, tmp_path / "audits" / "tuesday", *alone, *pushed)
+    (tmp_path / "link").symlink_to(tmp_path / "audits")  # --exclusive may be --out itself, by any path to it
+    third = audit(bundle, some, tmp_path / "audits", "--exclusive", tmp_path / "link", *pushed)
     _, complained = third.communicate()
     assert third.returncode == 2, complained
     assert _pushed(pushgateway) == {"digits"}

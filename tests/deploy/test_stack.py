@@ -49,7 +49,8 @@ def stack(folder: Path, bundle: Path, manifest: Path, *options: str) -> subproce
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        # where a proxy leads out of the machine, it is not asked for what is in it
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "http_proxy": "http://127.0.0.1:9"},
     )
 
 

@@ -67,6 +67,17 @@ def test_systemd_finds_nothing_wrong(installed: Path) -> None:
 
 
 @needs_systemd
+def test_systemd_finds_nothing_wrong_in_what_opens_the_unit(installed: Path) -> None:
+    for name in ("gpu.conf", "other-machines.conf"):
+        (installed / f"{UNITS[0]}.d").mkdir(exist_ok=True)
+        shutil.copy(SYSTEMD / name, installed / f"{UNITS[0]}.d")
+    command = ["systemd-analyze", "verify", "--man=no", installed / UNITS[0]]
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{installed}:"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_systemd
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_exposed_to_little(installed: Path, name: str) -> None:
     command = [

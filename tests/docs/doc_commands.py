@@ -6,7 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import click
@@ -63,6 +63,25 @@ def check(words: list[str]) -> None:
                 raise LookupError(f"the Makefile has no target {target}")
         case _:
             pass
+
+
+def calls(test: str, words: list[str]) -> bool:
+    """Whether the text of a test, or of a script, says the name of this command of ours as one that calls it does.
+
+    Of what is not ours nothing is asked. `Server` of the tests is `evenvoice serve`.
+    """
+    program, *rest = words
+    names = list(takewhile(re.compile(r"[a-z][a-z-]*").fullmatch, rest))
+    if Path(program).name != "evenvoice" or not names:
+        return True
+    if names[0] == "serve" and re.search(r"\bServer\b", test):
+        return True
+    command: click.Command | None = cli
+    last = ""
+    for name in names:
+        if isinstance(command, click.Group):
+            command, last = command.get_command(click.Context(command), name), name
+    return f'"{last}"' in test
 
 
 def check_imports(code: str) -> None:

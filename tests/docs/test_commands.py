@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from doc_blocks import KINDS, LONG, NEEDS, ROOT, RUN, SHOWN, Block, blocks_of, pages
-from doc_commands import check, check_imports, commands_in
+from doc_commands import calls, check, check_imports, commands_in
 from doc_workspace import PORT_OF_PAGES, Workspace, dedented
 
 PAGES = pages()
@@ -49,14 +49,16 @@ def test_what_a_page_says_can_be_done(
 def test_what_is_not_run_is_marked_truly_and_would_be_understood(block: Block) -> None:
     for place in block.said("run elsewhere"):
         path, _, name = place.partition("::")
-        assert (ROOT / path).exists(), place
+        assert (ROOT / path).is_file(), place
         assert not name or re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), place
     assert set(block.said("needs")) <= set(NEEDS), f"{block} needs what is none of {NEEDS}"
     assert set(block.said("long")) <= set(LONG), f"{block} is long: {LONG} are accepted"
     if block.language == "python":
         check_imports(block.code)
         return
+    elsewhere = "".join((ROOT / place.partition("::")[0]).read_text() for place in block.said("run elsewhere"))
     for words in commands_in(block.code):
+        assert not elsewhere or calls(elsewhere, words), f"{block}: none of those named runs {' '.join(words)}"
         try:
             check(words)
         except (click.ClickException, LookupError) as error:
@@ -76,6 +78,16 @@ def test_a_command_that_is_wrong_is_found() -> None:
         (words,) = commands_in(wrong)
         with pytest.raises((click.ClickException, LookupError)):
             check(words)
+
+
+def test_a_test_that_calls_another_command_is_found() -> None:
+    (words,) = commands_in("evenvoice audit pool a b --out audit")
+    assert calls('evenvoice("audit", "pool", one, two)', words)
+    assert calls('CliRunner().invoke(command, ["pool", one, two])', words)
+    assert not calls('evenvoice("audit", "run"); pool_audits(one, two)', words)
+    (words,) = commands_in("evenvoice serve --bundle bundle")
+    assert calls("from test_served import Server", words)
+    assert not calls("serve(bundle)", words)
 
 
 def test_commands_are_told_from_what_stands_around_them() -> None:

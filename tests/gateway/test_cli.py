@@ -255,10 +255,11 @@ def test_a_silent_file_is_an_abstention_and_no_failure(evenvoice: Evenvoice, bun
 
 
 def test_a_files_name_is_never_read_as_markup(
-    evenvoice: Evenvoice, bundle: Path, spoken: Spoken, tmp_path: Path
+    evenvoice: Evenvoice, bundle: Path, spoken: Spoken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strange = Path(shutil.copy(spoken.path, tmp_path / "[bold]a[red].wav"))
-    done = evenvoice("classify", strange, "--bundle", bundle, "--defense", "none")
+    monkeypatch.chdir(tmp_path)
+    done = evenvoice("classify", strange.name, "--bundle", bundle, "--defense", "none")
     assert done.code == 0
     assert "[bold]a[red].wav" in done.words.replace(" ", "")
 

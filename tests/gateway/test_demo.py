@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import demo
+
 
 def test_a_port_that_is_taken_is_refused_before_the_folder_is_cleared(evenvoice: Any, tmp_path: Path) -> None:
     (tmp_path / ".evenvoice-demo").write_text("of an earlier demo")
@@ -19,6 +21,18 @@ def test_a_port_that_is_taken_is_refused_before_the_folder_is_cleared(evenvoice:
     assert done.code == 1
     assert "give another --port" in done.err
     assert (tmp_path / ".evenvoice-demo").is_file()
+
+
+def test_the_usual_port_need_not_be_free_where_the_demo_ends_by_itself(
+    evenvoice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").touch()  # so that it goes no further
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(demo, "PORT", taken.getsockname()[1])
+        assert "give another --folder" in evenvoice("demo", "--once", "--folder", tmp_path).err
+        assert "give another --port" in evenvoice("demo", "--folder", tmp_path).err
 
 
 @pytest.mark.parametrize("name", ["corpus", "thesis.txt"])

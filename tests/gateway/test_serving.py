@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import psutil
 import pytest
 
 from gateway import serving
+from gateway.access.keys import Keyring, add_key
+from gateway.access.routes import Role
+from gateway.cli.main import cli
 
 
 class Became(BaseException):
@@ -63,6 +67,35 @@ def test_the_server_gets_a_home_of_its_own_and_no_metrics_of_another(tmp_path: P
     assert became.environment["PATH"] == "/bin"
     assert "PROMETHEUS_MULTIPROC_DIR" not in became.environment
     assert before["BENTOML_HOME"] == "/shared"
+
+
+@pytest.mark.usefixtures("execve")
+def test_keys_in_a_volume_of_a_secret_may_change_while_it_serves(tmp_path: Path) -> None:
+    """Kubernetes writes each version into a new folder, points a link at it, and takes the old folder away."""
+    volume, written = tmp_path / "volume", tmp_path / "written.json"
+    volume.mkdir()
+
+    def put(version: str) -> None:
+        (volume / version).mkdir()
+        shutil.copy(written, volume / version / "keys.json")
+        (volume / "..new").symlink_to(version)
+        (volume / "..new").rename(volume / "..data")
+
+    first = add_key(written, role=Role.ROBOT, name="arm 1")
+    put("..1")
+    keys = volume / "keys.json"
+    keys.symlink_to("..data/keys.json")
+    with pytest.raises(Became) as caught:
+        cli.main(["serve", "--bundle", str(tmp_path), "--state", str(tmp_path / "state"), "--keys", str(keys)])
+    now = 0.0
+    ring = Keyring(Path(caught.value.environment["EVENVOICE_KEYS"]), clock=lambda: now)
+    assert ring.find(first)
+    second = add_key(written, role=Role.ROBOT, name="arm 2")
+    put("..2")
+    shutil.rmtree(volume / "..1")
+    now = 2.0
+    assert ring.find(first)
+    assert ring.find(second)
 
 
 @pytest.mark.usefixtures("execve")

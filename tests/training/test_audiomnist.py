@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
+from gateway.cli.main import cli
 from recognizer.audio import AudioFormat, read_clip
-from recognizer.manifest import ManifestError
+from recognizer.manifest import ManifestError, load_manifest
 from training.corpora.audiomnist import read_audiomnist
 from training.corpora.cleaning import Cleaning
 
@@ -50,6 +52,16 @@ def test_layout_becomes_commands_and_speakers(tmp_path: Path) -> None:
     )
     counts = manifest.table.groupby(["speaker", "command"])["split"].agg(Counter)
     assert all(count == {"train": 7, "validation": 1, "test": 2} for count in counts)
+
+
+def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
+    root, out = build(tmp_path / "AudioMNIST", ODD), tmp_path / "audiomnist" / "manifest.csv"
+    done = CliRunner().invoke(cli, ["corpus", "audiomnist", str(root), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    written = load_manifest(out).table
+    assert len(written) == 5 * 10 * 2
+    assert dict.fromkeys(written["speaker"]) == dict.fromkeys(f"audiomnist_{speaker}" for speaker in ODD)
+    assert all(Path(path).is_file() for path in written["path"])
 
 
 def test_odd_values_are_cleaned_and_reported(tmp_path: Path) -> None:

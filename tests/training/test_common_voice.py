@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
+from gateway.cli.main import cli
 from recognizer.audio import AudioFormat, read_clip
-from recognizer.manifest import ManifestError
+from recognizer.manifest import ManifestError, load_manifest
 from training.corpora.cleaning import Cleaning
 from training.corpora.common_voice import accent_group, normalize_sentence, read_common_voice
 
@@ -70,6 +72,15 @@ def test_official_splits_commands_and_groups(tmp_path: Path) -> None:
         ["one", speaker("ann"), "test", "united states", "twenties", "female"],
     ]
     assert corpus.manifest.attributes == ("accent", "age", "gender")
+
+
+def test_the_command_writes_the_manifest(tmp_path: Path) -> None:
+    root, out = build(tmp_path / "en"), tmp_path / "cv" / "manifest.csv"
+    done = CliRunner().invoke(cli, ["corpus", "common-voice", str(root), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    written = load_manifest(out).table
+    assert sorted(written["command"]) == ["hey", "nine", "no", "one", "seven", "yes", "zero"]
+    assert all(Path(path).is_file() for path in written["path"])
 
 
 def test_what_was_cleaned_or_left_out_is_reported(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from click.testing import CliRunner
 
+from gateway.cli.main import cli
 from recognizer.manifest import load_manifest
 from training.corpora import synthetic
 from training.corpora.synthetic import (
@@ -113,6 +115,15 @@ def test_the_manifest_lists_every_clip(tiny: Path) -> None:
     assert set(table["path"]) == written
     assert set(table["command"]) == {*COMMANDS, "unknown"}
     assert load_manifest(tiny).attributes == ("accent", "age", "gender")
+
+
+def test_the_command_speaks_and_writes_the_manifest(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    done = CliRunner().invoke(cli, ["corpus", "synthetic", str(tmp_path / "voices"), "--voices", "10"])
+    assert done.exit_code == 0, done.output
+    written = load_manifest(tmp_path / "voices" / "manifest.csv").table
+    assert written["speaker"].nunique() == 10
+    assert all(Path(path).is_file() for path in written["path"])
 
 
 def test_no_speaker_is_in_two_splits(tiny: Path) -> None:

@@ -129,8 +129,9 @@ def command(
     }
     started, context = time.monotonic(), click.get_current_context()
     try:
-        if options["exclusive"] is not None:
-            context.with_resource(locked(options["exclusive"], error=AuditError, busy=AuditUnderWay))
+        alone = options["exclusive"]
+        if alone is not None and (out is None or alone.resolve() != out.resolve()):  # an audit holds its --out anyway
+            context.with_resource(locked(alone, error=AuditError, busy=AuditUnderWay))
         policy, policy_name = _policy(options["policy_file"], options["tolerance"], options["min_speakers"])
         nodes = _nodes(context, bundle, device, options)
         recognizer = load_bundle(bundle, device=device if nodes is None else "cpu")

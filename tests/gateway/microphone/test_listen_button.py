@@ -99,8 +99,9 @@ def test_a_terminal_is_left_as_it_was_however_listening_ends(name: signal.Signal
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     command = [Path(sys.executable).with_name("evenvoice"), "listen", "--push-to-talk", "--url", "http://127.0.0.1:9"]
+    command += ["--file", "clip.wav"]  # a longer path would not fit into the terminal's 80 columns
     process = subprocess.Popen(
-        [*command, "--file", tmp_path / "clip.wav"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, cwd=tmp_path
     )
     shown = b""
     try:

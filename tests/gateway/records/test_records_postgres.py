@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from databases import Database, store
-from postgres import PASSWORD, Postgres
+import sqlalchemy as sa
+from databases import ACCEPTED, Database, claim_of, entry_of, late, soon, store
+from postgres import DATABASE, PASSWORD, Postgres
 
 from gateway.records import Records, RecordsError, migrate
+from gateway.records.batch import insert
+from gateway.records.draft import Draft
+from gateway.records.engine import create_engine, parse_url, writing
 from gateway.settings import Sync
 
 
@@ -69,3 +75,30 @@ def test_no_file_of_the_password_is_made(database: Database, tmp_path: Path, mon
     migrate(database.url)
     Records(database.url).close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_gateways_that_store_the_same_keys_at_once_never_wait_each_for_each(
+    database: Database, server: Postgres
+) -> None:
+    """Both have begun when a third, which has a key of the middle, lets go of it; they hold them in other orders."""
+    migrate(database.url)
+    engines = [create_engine(parse_url(database.url), sync=Sync.NORMAL, wait=30) for _ in range(2)]
+
+    def answered_before(engine: sa.Engine, keys: str) -> int:
+        drafts = [Draft(entry_of(), soon(), late, claim_of(key), ACCEPTED) for key in keys]
+        with writing(engine) as connection:
+            return len(insert(connection, drafts))
+
+    with server.connect(DATABASE) as third, server.connect(DATABASE) as watch, ThreadPoolExecutor(2) as pool:
+        third.run("BEGIN")
+        third.run("INSERT INTO answers VALUES ('m', 'r', 'd', '{}', now(), 'b', 0)")
+        asked = [pool.submit(answered_before, *each) for each in zip(engines, ("amz", "zma"), strict=True)]
+        ends = time.monotonic() + 20
+        while watch.run("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != [[2]]:
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+        third.run("ROLLBACK")
+        assert sorted(future.result() for future in asked) == [0, 3]
+    assert len(database.rows()) == 3
+    for engine in engines:
+        engine.dispose()

@@ -98,6 +98,7 @@ class Nginx:
             "/etc/evenvoice/balancer.pem": str(self.papers.certificate),
             "/etc/evenvoice/balancer.key": str(self.papers.key),
             "/var/log/nginx/evenvoice.log": str(self.folder / "access.log"),
+            "/var/log/nginx/evenvoice-error.log": str(self.folder / "error.log"),
             "listen 8443 ssl": f"listen {self.port} ssl",
         }
         served = replaced((DEPLOY / "nginx" / "evenvoice.conf").read_text(), changes)

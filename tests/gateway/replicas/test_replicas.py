@@ -135,8 +135,9 @@ def test_a_body_may_be_as_long_as_the_gateway_says_and_no_longer(balancer: Balan
         assert_problem(ask(balancer, "POST", "/v1/commands", content=content, headers=WAV), 413)
 
 
-def test_counters_are_not_to_be_had_through_a_balancer(balancer: Balancer) -> None:
-    assert ask(balancer, "GET", "/metrics").status_code == 404
+@pytest.mark.parametrize("path", ["/metrics", "/%6detrics", "/metric%73?all", "//metrics"])
+def test_counters_are_not_to_be_had_through_a_balancer(balancer: Balancer, path: str) -> None:
+    assert ask(balancer, "GET", path).status_code == 404
 
 
 def test_an_address_that_a_client_says_is_its_own_is_not_believed(
@@ -192,16 +193,20 @@ def faulty() -> Iterator[list[Faulty]]:
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])
 @pytest.mark.parametrize(("headers", "times"), [({}, 1), ({"idempotency-key": "k"}, 2)], ids=["bare", "with a key"])
-def test_a_command_that_was_sent_is_sent_again_only_with_a_key(
+def test_a_command_that_was_sent_is_sent_again_only_with_a_key_and_no_log_says_who_spoke(
     faulty: list[Faulty], name: str, headers: dict[str, str], times: int, papers: Papers, tmp_path: Path
 ) -> None:
     if not is_here(name):
         pytest.skip(f"no {name} here; apt install {name}")
     balancer = BALANCERS[name](tmp_path / name, papers, [server.server_port for server in faulty])
+    asked_for = {"headers": WAV | headers, "params": {"speaker": "s-17"}}
     try:
-        answer = command(balancer, b"RIFF", **headers)
+        answer = ask(balancer, "POST", "/v1/commands", content=b"RIFF", **asked_for)
     finally:
         balancer.stop()
+    logs = "".join(path.read_text() for path in (tmp_path / name).glob("*log"))
+    assert "POST" in logs
+    assert "s-17" not in logs
     assert_problem(answer, answer.status_code)
     assert answer.status_code in (502, 503)
     if not headers:

@@ -22,7 +22,7 @@ from gateway.client.answer import Answer, Kind
 from gateway.records.tables import REVISION
 from recognizer.bundle import version_of
 
-PHASE_SECONDS = 5.0
+PHASE_SECONDS = 2.0
 PAUSE_SECONDS = 0.4
 """Between two commands of one robot."""
 EXPANSION = (

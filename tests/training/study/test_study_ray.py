@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ import pandas as pd
 import pytest
 from ray_nodes import add_machine, lose, ray_machines
 
+from recognizer import cluster as clusters
 from recognizer.audio import AudioFormat
-from recognizer.cluster import Needs, connected
+from recognizer.cluster import ClusterError, Needs, connected
 from recognizer.manifest import load_manifest
 from recognizer.progress import Stage
 from training.study import nodes
@@ -118,6 +120,21 @@ def test_a_study_whose_node_is_lost_goes_on_on_another_to_the_same_bytes(
         )
         assert [finished.job.name for finished in told] == [f"open {SMOOTHED}", "open smoothing-0000"]
         same(out, here)
+
+
+def test_a_cluster_whose_head_is_lost_is_given_up(machines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words; Ray itself would end this process, with the exit code that an audit has for a disparity.
+
+    The last test that uses the machines.
+    """
+    monkeypatch.setattr(clusters, "_HEAD", 3.0)
+    (head,) = machines.head_node.all_processes["gcs_server"]
+    with (
+        connected(machines.address, Needs()) as cluster,
+        pytest.raises(ClusterError, match=r"head node is lost: it has not answered for 3 s.*same command"),
+        cluster.at_work(tuple, signal.sigtimedwait) as do_all,  # which waits for no signal, so many seconds
+    ):
+        [head.process.kill() for _ in do_all([0.0, 600.0])]
 
 
 @pytest.fixture
