@@ -44,7 +44,7 @@ SHARDS = 10 + 3  # of 49 clips; and one lot under each of three defenses
 class Watched:
     """A front end that leaves recordings as they are, and writes down who was given which, from where.
 
-    On the node `victim` it never comes back.
+    On the node `victim` it never comes back, and on others it does once the victim has begun.
     """
 
     log: Path
@@ -58,7 +58,13 @@ class Watched:
             log.write(json.dumps([node, os.getpid(), str(path)]) + "\n")
         while node == self.victim:
             time.sleep(0.1)
+        until = time.monotonic() + 60  # a busy machine may be long in starting the victim's worker
+        while self.victim and not self.has_begun(self.victim) and time.monotonic() < until:
+            time.sleep(0.1)
         return heard_whole(path, audio)
+
+    def has_begun(self, node: str) -> bool:
+        return any(other == node for other, _, _ in self.seen())
 
     def seen(self) -> list[tuple[str, int, str]]:
         """Node, process and path."""
@@ -174,7 +180,7 @@ def test_a_node_that_is_lost_loses_its_shards_under_way_and_nothing_else(
     watched = Watched(tmp_path / "log", victim.node_id)
 
     def kill() -> None:
-        while not any(node == victim.node_id for node, _, _ in watched.seen()):
+        while not watched.has_begun(victim.node_id):
             time.sleep(0.02)
         lose(victim)
 

@@ -100,8 +100,9 @@ def test_a_terminal_is_left_as_it_was_however_listening_ends(name: signal.Signal
     before = termios.tcgetattr(theirs)
     command = [Path(sys.executable).with_name("evenvoice"), "listen", "--push-to-talk", "--url", "http://127.0.0.1:9"]
     command += ["--file", "clip.wav"]  # a longer path would not fit into the terminal's 80 columns
+    environment = {**os.environ, "TERM": "xterm"}  # a terminal that can hide its cursor
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, cwd=tmp_path
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, cwd=tmp_path, env=environment
     )
     shown = b""
     try:
