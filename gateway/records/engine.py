@@ -224,7 +224,8 @@ class _Postgresql:
         # off: the server answers before its log is on the disk. What it holds survives any end of the gateway's
         # process; a crash of the server itself may take the last 0.6 s (three times wal_writer_delay).
         commit = "on" if sync is Sync.FULL else "off"
-        milliseconds = max(1, round(1000 * wait))
+        # before the driver gives up on its socket: the server's word says why, and the connection is kept
+        milliseconds = max(1, round(800 * wait))
         self._statements = (
             f"SET synchronous_commit = {commit}",
             f"SET statement_timeout = {milliseconds}",  # a wait for a lock is part of it
