@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -72,6 +72,32 @@ def certificate_of(decision: Decision) -> CertificateBody | None:
     return CertificateBody.of(decision.certificate) if decision.certificate else None
 
 
+class Decided(TypedDict):
+    """What every answer says of a decision, whoever gives it: the gateway, `classify`, `listen`."""
+
+    decision: Literal["accept", "abstain"]
+    command: str | None
+    reason: Reason
+    detail: str
+    confidence: float | None
+    top: list[CandidateBody]
+    certificate: CertificateBody | None
+    parts: list[PartBody]
+
+
+def decided(decision: Decision) -> Decided:
+    return Decided(
+        decision="accept" if decision.is_accepted else "abstain",
+        command=decision.command,
+        reason=decision.reason,
+        detail=decision.detail,
+        confidence=decision.confidence,
+        top=candidates_of(decision),
+        certificate=certificate_of(decision),
+        parts=[PartBody.of(part) for part in decision.parts],
+    )
+
+
 class ModelBody(_Answer):
     name: str
     version: str
@@ -125,14 +151,7 @@ class CommandResponse(_Answer):
     ) -> CommandResponse:
         return cls(
             request_id=request_id,
-            decision="accept" if decision.is_accepted else "abstain",
-            command=decision.command,
-            reason=decision.reason,
-            detail=decision.detail,
-            confidence=decision.confidence,
-            top=candidates_of(decision),
-            certificate=certificate_of(decision),
-            parts=[PartBody.of(part) for part in decision.parts],
+            **decided(decision),
             model=model,
             audio=audio,
             received_at=received_at,

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from gateway.cli.options import BUNDLE, FILE, usable_device
 from gateway.cli.progress import console
-from gateway.schemas import CandidateBody, CertificateBody, PartBody, candidates_of, certificate_of
+from gateway.schemas import CandidateBody, CertificateBody, PartBody, decided
 from recognizer.audio import SERVED_FORMATS, AudioError, read_clip
 from recognizer.bundle import load_bundle
 from recognizer.decision import Decision, Reason, abstention
@@ -41,14 +41,7 @@ class Classified(BaseModel):
     def of(cls, path: Path, decision: Decision, seed: int) -> Classified:
         return cls(
             file=str(path),
-            decision="accept" if decision.is_accepted else "abstain",
-            command=decision.command,
-            reason=decision.reason,
-            detail=decision.detail,
-            confidence=decision.confidence,
-            top=candidates_of(decision),
-            certificate=certificate_of(decision),
-            parts=[PartBody.of(part) for part in decision.parts],
+            **decided(decision),
             seed=seed,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from gateway.microphone.heard import Verdict
-from gateway.schemas import PartBody, candidates_of, certificate_of
+from gateway.schemas import decided
 from gateway.streaming.endpointing import Utterance, clip_of
 from recognizer.audio import AudioError
 from recognizer.decision import Decision, Reason, abstention
@@ -85,13 +85,6 @@ def wav_of(utterance: Utterance) -> bytes:
 
 def _verdict(decision: Decision, seed: int | None) -> Verdict:
     return Verdict(
-        decision="accept" if decision.is_accepted else "abstain",
-        command=decision.command,
-        reason=decision.reason,
-        detail=decision.detail,
-        confidence=decision.confidence,
-        top=candidates_of(decision),
-        certificate=certificate_of(decision),
-        parts=[PartBody.of(part) for part in decision.parts],
+        **decided(decision),
         seed=seed,
     )
