@@ -14,7 +14,7 @@ import psutil
 import pytest
 from robot import Spoken
 from test_served import Server
-from test_swap import until
+from waiting import until
 
 from gateway.client import END_UTTERANCE, Client, Ended, EndUtterance, Event, Heard, Kind
 from gateway.draining import Drain

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from robot import Door, Spoken, rows_of, total
 from test_served import Server
-from test_swap import other_bundle, point, until
+from test_swap import other_bundle, point
+from waiting import until
 
 from gateway import gateway as module
 from recognizer.bundle import version_of

@@ -9,17 +9,11 @@ from collections.abc import Callable
 
 import pytest
 from robot import Door, Spoken, assert_problem, samples_of, total
+from waiting import until
 
 from gateway.passes import Passes
 
 NAME = "evenvoice_group_commands_total"
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    ends = time.monotonic() + seconds
-    while not true() and time.monotonic() < ends:
-        time.sleep(0.02)
-    return true()
 
 
 def counted(door: Door) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from robot import Door, Spoken, total
+from waiting import until
 
 from gateway.deciding.engine import Engine
 from gateway.deciding.watch import BundleWatch, Sight, sight_of
@@ -109,13 +110,6 @@ def other_bundle(bundle: Path, target: Path) -> Path:
     manifest.write_text(manifest.read_text().replace('"name": "tones"', '"name": "other"'))
     sums.write_text(sums.read_text().replace(before, hashlib.sha256(manifest.read_bytes()).hexdigest()))
     return target
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    ends = time.monotonic() + seconds
-    while not true() and time.monotonic() < ends:
-        time.sleep(0.01)
-    return true()
 
 
 def watch(door: Door, folder: Path, tried: list[str], served: Sight = None) -> BundleWatch:

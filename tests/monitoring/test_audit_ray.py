@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from ray_nodes import add_machine, lose, ray_machines
+from waiting import until
 
 from monitoring.audit import AttackSettings, AuditError, AuditFolder, AuditReport, Recording, run_audit
 from monitoring.audit.clips import hashes_of
@@ -224,23 +225,16 @@ def test_ctrl_c_ends_the_work_on_the_nodes_and_finished_shards_stay(
     import ray
 
     child = stopping(machines, bundle, tone_manifest, tmp_path / "audit")
-    wait_until(lambda: len(list((tmp_path / "audit" / "shards").glob("*.parquet"))) > 1 or child.poll() is not None)
+    assert until(lambda: len(list((tmp_path / "audit" / "shards").glob("*.parquet"))) > 1 or child.poll() is not None)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert err.splitlines()[0] == b"the cluster has room for 2 workers"
     assert b"Traceback" not in err, err.decode()
     assert b"ray" not in (out + err).lower()
-    wait_until(lambda: ray.available_resources().get("CPU") == 2)  # nobody is at work for it any more
+    assert until(lambda: ray.available_resources().get("CPU") == 2)  # nobody is at work for it any more
     with AuditFolder(tmp_path / "audit").locked():
         assert len(list((tmp_path / "audit" / "shards").glob("*.parquet"))) < 192
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_an_error_of_a_shard_is_told_as_if_it_had_been_measured_here(
@@ -318,7 +312,7 @@ def test_work_waits_for_a_node_and_not_for_ever(machines: Any, tmp_path: Path) -
     assert impatient.workers == 1
 
     def kill() -> None:
-        wait_until((tmp_path / "begun").exists)
+        assert until((tmp_path / "begun").exists)
         lose(large)
 
     threading.Thread(target=kill, daemon=True).start()

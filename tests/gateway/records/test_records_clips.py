@@ -58,13 +58,12 @@ def test_a_clip_that_cannot_be_removed_keeps_nobody_waiting(
         raise OSError(errno.EROFS, "Read-only file system")
 
     records = open_records(audio=audio)
-    put(records, entry_of(), claim_of("key"))
+    monkeypatch.setattr(Path, "unlink", read_only)
     with database.locked():
         failed = records.add(entry_of(clip=CLIPS["wav"]), until=soon(), late=late)
-        while not list(audio.iterdir()):
-            time.sleep(0.01)
-        monkeypatch.setattr(Path, "unlink", read_only)
         assert isinstance(failed.exception(timeout=30), RecordsError)
+    assert len(list(audio.iterdir())) == 1  # it was kept, and could not be removed
+    put(records, entry_of(), claim_of("key"))
     again = put(records, entry_of(clip=CLIPS["wav"]), claim_of("key"))
     assert isinstance(again, AnsweredBefore)
     assert put(records, entry_of()) == Stored(ACCEPTED)

@@ -10,7 +10,7 @@ from databases import Database
 from robot import Spoken, assert_problem
 from test_faults import asking
 from test_served import Server
-from test_swap import until
+from waiting import until
 
 ENVIRONMENT = {"EVENVOICE_DEADLINE_MS": "5000", "EVENVOICE_VALID_FOR_MS": "10000"}
 

@@ -15,7 +15,8 @@ import pytest
 from balancers import Balancer, ask, url_of
 from replicated import Site
 from robot import Spoken
-from test_swap import other_bundle, until
+from test_swap import other_bundle
+from waiting import until
 
 from gateway.client import Client
 from gateway.client.answer import Answer, Kind
