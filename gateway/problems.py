@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from gateway.access.routes import methods_at
@@ -21,12 +21,12 @@ class ProblemDetails(BaseModel):
 
     model_config = ConfigDict(extra="ignore")  # open to later fields, as answers are
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    decision: Literal["abstain"] = "abstain"
-    safe_action: Literal["hold"] = "hold"
+    type: str = Field(default="about:blank", description="always that: status and title say what kind it is")
+    title: str = Field(description="of its kind, in words")
+    status: int = Field(description="the HTTP status")
+    detail: str = Field(description="what is wrong with this request, and what is accepted")
+    decision: Literal["abstain"] = Field(default="abstain", description="there is no command to do")
+    safe_action: Literal["hold"] = Field(default="hold", description="start no new motion")
 
 
 class Problem(Exception):

@@ -23,18 +23,22 @@ class _Answer(BaseModel):
 
 
 class CandidateBody(_Answer):
-    command: str
+    command: str = Field(description="one of the vocabulary, or unknown")
     share: float = Field(description="its share of the evidence, in [0, 1]")
 
 
 class CertificateBody(_Answer):
     defense: str = Field(description="its steps; after a purifier all that stands here is about the purified clip")
     sigma: float | None = Field(default=None, description="standard deviation of the noise, raw amplitude")
-    error_alpha: float | None = None
-    draws: int | None = None
-    p_value: float | None = None
+    error_alpha: float | None = Field(
+        default=None, description="significance of the test on the votes: it abstains where p_value is greater"
+    )
+    draws: int | None = Field(default=None, description="noisy copies that were classified")
+    p_value: float | None = Field(
+        default=None, description="of votes so one-sided, were the two leading labels equally likely"
+    )
     radius_l2: float | None = Field(default=None, description="certified L2 radius, raw amplitude")
-    confidence_threshold: float | None = None
+    confidence_threshold: float | None = Field(default=None, description="a command below it is turned away")
 
     @classmethod
     def of(cls, certificate: Certificate) -> CertificateBody:
@@ -44,12 +48,14 @@ class CertificateBody(_Answer):
 class PartBody(_Answer):
     """What one part of a combined defense made of the clip; it never carries a command of its own."""
 
-    defense: str
-    reason: Reason
-    detail: str
-    confidence: float | None
-    top: list[CandidateBody]
-    certificate: CertificateBody | None
+    defense: str = Field(description="its name")
+    reason: Reason = Field(description="why it accepts or abstains")
+    detail: str = Field(description="the reason in words, with its figures")
+    confidence: float | None = Field(description="as in the whole answer")
+    top: list[CandidateBody] = Field(description="the most likely commands, best first")
+    certificate: CertificateBody | None = Field(
+        description="what its decision rests on; null where it did not get so far"
+    )
 
     @classmethod
     def of(cls, part: Part) -> PartBody:
@@ -99,37 +105,41 @@ def decided(decision: Decision) -> Decided:
 
 
 class ModelBody(_Answer):
-    name: str
-    version: str
+    name: str = Field(description="the bundle's")
+    version: str = Field(description="a digest of its content")
 
 
 class AudioBody(_Answer):
-    seconds: float
+    seconds: float = Field(description="of the decoded clip")
     sample_rate: int = Field(description="Hertz, as it came")
 
 
 class CommandResponse(_Answer):
     """The answer to one spoken command: an abstention is an answer, not an error."""
 
-    request_id: str
-    decision: Literal["accept", "abstain"]
+    request_id: str = Field(description="under which it is stored, and a label may be told")
+    decision: Literal["accept", "abstain"] = Field(description="whether command may be done")
     command: str | None = Field(description="the command to do; null unless the decision is accept")
-    reason: Reason
-    detail: str
-    confidence: float | None
-    top: list[CandidateBody]
-    certificate: CertificateBody | None
+    reason: Reason = Field(description="why; ok for an acceptance")
+    detail: str = Field(description="the reason in words, with its figures")
+    confidence: float | None = Field(
+        description="share of the leading label, in [0, 1]; null where nothing was computed"
+    )
+    top: list[CandidateBody] = Field(description="the most likely commands, best first")
+    certificate: CertificateBody | None = Field(
+        description="what the decision rests on; null where no defense decided, or the defense is none"
+    )
     parts: list[PartBody] = Field(
         default=[], description="of a combined defense, those that ran; certificate is that of the one that settled it"
     )
     safe_action: Literal["hold"] = Field(
         default="hold", description="what to do unless this is a fresh acceptance: start no new motion"
     )
-    model: ModelBody
+    model: ModelBody = Field(description="the bundle that decided")
     audio: AudioBody | None = Field(description="null where the clip could not be decoded in full")
-    received_at: datetime
+    received_at: datetime = Field(description="when the command came, UTC")
     valid_for_ms: int = Field(description="by the client's own monotonic clock since sending")
-    timings_ms: dict[str, float]
+    timings_ms: dict[str, float] = Field(description="stage -> milliseconds")
 
     @model_validator(mode="after")
     def _accepts_only_a_command(self) -> Self:
@@ -161,16 +171,16 @@ class CommandResponse(_Answer):
 
 
 class LabelRequest(_Request):
-    """What the speaker really said; `unknown` where it was no command."""
+    """What the speaker really said."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"command": "left"}]})
 
-    command: str
+    command: str = Field(description="one of the vocabulary; unknown where it was no command")
 
 
 class LabelResponse(_Answer):
-    request_id: str
-    command: str
+    request_id: str = Field(description="of the command")
+    command: str = Field(description="what was said, as it is stored")
     result: LabelResult | None = Field(description="null where no defense had decided: bad input, a late answer")
 
 
@@ -193,64 +203,66 @@ class EnrolBody(SpeakerBody):
 
 
 class SpeakerResponse(_Answer):
-    speaker: str
-    declared: dict[str, str]
+    speaker: str = Field(description="the opaque id")
+    declared: dict[str, str] = Field(description="attribute -> value, as it was told")
     groups: dict[str, str] = Field(description="attribute -> group in the vocabulary of the bundle that is served")
     enrolled_at: datetime | None = Field(description="null where the register is a file")
-    changed_at: datetime | None
+    changed_at: datetime | None = Field(
+        description="when declared was told last, UTC; null where the register is a file"
+    )
 
 
 class SpeakersResponse(_Answer):
-    speakers: list[SpeakerResponse]
+    speakers: list[SpeakerResponse] = Field(description="in the order of their ids")
 
 
 class ErasedResponse(_Answer):
     """What went with a speaker."""
 
-    decisions: int
-    answers: int
-    clips: int
+    decisions: int = Field(description="rows")
+    answers: int = Field(description="kept for idempotency keys")
+    clips: int = Field(description="files")
 
 
 class AudioFormatBody(_Answer):
     """What the recogniser hears."""
 
     sample_rate: int = Field(description="Hertz; other rates are resampled")
-    window_seconds: float
-    min_seconds: float
-    max_seconds: float
+    window_seconds: float = Field(description="of audio that one decision is about")
+    min_seconds: float = Field(description="a shorter clip is bad input")
+    max_seconds: float = Field(description="a longer clip is bad input")
 
 
 class DefenseBody(_Answer):
-    name: str
-    is_default: bool
+    name: str = Field(description="what a command asks for it by")
+    is_default: bool = Field(description="whether it decides where a command names none")
     parts: list[CertificateBody] = Field(description="the settings of each rejector in it, in order")
 
 
 class ModelResponse(_Answer):
     """The bundle that is served."""
 
-    name: str
-    version: str
-    commands: list[str]
-    audio: AudioFormatBody
-    defenses: list[DefenseBody]
+    name: str = Field(description="the bundle's")
+    version: str = Field(description="a digest of its content")
+    commands: list[str] = Field(description="the vocabulary; unknown stands for any other word")
+    audio: AudioFormatBody = Field(description="what a clip has to be")
+    defenses: list[DefenseBody] = Field(description="those that can be asked for")
     groups: dict[str, list[str]] = Field(description="attribute -> the groups that are told apart")
-    deadline_ms: int
-    valid_for_ms: int
+    deadline_ms: int = Field(description="a decision that takes longer abstains")
+    valid_for_ms: int = Field(description="how long an acceptance is fresh")
 
 
 class OutcomeCounts(_Answer):
-    accepted: int
-    rejected: int
-    bad_input: int
-    service: int
+    accepted: int = Field(description="commands")
+    rejected: int = Field(description="by a defense")
+    bad_input: int = Field(description="clips that nothing could be made of")
+    service: int = Field(description="abstentions of the gateway itself: too late, too busy")
 
 
 class LabelCounts(_Answer):
-    correct: int
-    wrong: int
-    rejected: int
+    correct: int = Field(description="accepted as what was said; turned away, and no command")
+    wrong: int = Field(description="accepted as something else than what was said")
+    rejected: int = Field(description="turned away, though it was a command")
 
 
 class EvidenceBody(_Answer):
@@ -259,8 +271,8 @@ class EvidenceBody(_Answer):
     log_wealth: float = Field(description="natural logarithm of what 1 has become, over both sides and all bets")
     sessions: int = Field(description="of the group that it rests on")
     speakers: int = Field(description="distinct ones that it rests on: of the group, or of the rest where fewer")
-    side: Literal["more", "less"]
-    is_alarm: bool
+    side: Literal["more", "less"] = Field(description="whether the group is turned away more or less than the rest")
+    is_alarm: bool = Field(description="whether log_wealth has reached alarm_log_wealth")
     speaks_of: Literal["group", "these_speakers"] = Field(
         description="of few speakers it says how these fare, and nothing of the group behind them"
     )
@@ -270,20 +282,20 @@ class DayCounts(_Answer):
     """What was released on one day; a lot counts on the day of its release."""
 
     day: date = Field(description="UTC")
-    accepted: int
-    rejected: int
+    accepted: int = Field(description="commands")
+    rejected: int = Field(description="by a defense")
 
 
 class GroupState(_Answer):
     """What is released of one group under one defense."""
 
-    attribute: str
-    group: str
-    defense: str
+    attribute: str = Field(description="what tells groups apart")
+    group: str = Field(description="a value of the attribute, other, or undeclared")
+    defense: str = Field(description="that decided")
     model: str = Field(description="short version of the bundle that decided")
-    outcomes: OutcomeCounts
+    outcomes: OutcomeCounts = Field(description="commands by how they ended")
     rejection_rate: float | None = Field(description="rejected / (accepted + rejected); null where there are none")
-    labelled: LabelCounts
+    labelled: LabelCounts = Field(description="of those whose truth was told")
     rejection_score: float | None = Field(description="mean, the live AUC_FPR; null where there is none")
     mean_draws: float | None = Field(description="of randomized smoothing; null where it did not run")
     evidence: EvidenceBody | None = Field(description="null for undeclared, and where no session is released yet")
@@ -295,10 +307,10 @@ class FairnessResponse(_Answer):
     commands of enough speakers, so that nobody's outcome can be read off. `/metrics` shows the same state."""
 
     ledger: str = Field(description="which one; gateways with the same show the same state")
-    release_commands: int
-    release_speakers: int
+    release_commands: int = Field(description="new commands that a group needs before its numbers advance")
+    release_speakers: int = Field(description="distinct speakers that they must come from")
     alpha: float = Field(description="the probability of a false alarm, over all groups and all time")
     tolerance: float = Field(description="the difference of rejection rates that is still acceptable")
-    session_seconds: int
+    session_seconds: int = Field(description="length of the window whose commands of one speaker are one bet")
     alarm_log_wealth: float = Field(description="of the bundle that is served: evidence from here on is an alarm")
-    groups: list[GroupState]
+    groups: list[GroupState] = Field(description="each attribute, group and defense of the bundles that decided")

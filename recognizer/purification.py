@@ -135,6 +135,7 @@ class Quantisation(_Configured):
     is_differentiable = False  # the gradient of rounding is 0
     name: Literal["quantisation"] = "quantisation"
     bits: int = Field(default=8, ge=2, le=16)
+    """Of one sample."""
 
     def _purify(self, waveforms: Tensor) -> Tensor:
         steps = 2.0 ** (self.bits - 1)  # in a unit of amplitude

@@ -10,7 +10,7 @@ from recognizer.purification import PURIFIERS
 
 def page() -> str:
     manifest, *parts = with_parts(BundleManifest)
-    purifiers = "\n\n".join(f"### {name}\n\n{fields_of(model)}" for name, model in PURIFIERS.items())
+    purifiers = "\n\n".join(f"### {name}\n\n{fields_of(model, but='name')}" for name, model in PURIFIERS.items())
     return whole_page(
         "The bundle format",
         f"A bundle is a folder with `{MANIFEST}`, the `*.safetensors` that it names, and `{SUMS}`; "

@@ -20,14 +20,15 @@ from docs.generator.markdown import code, prose, table
 HEADS = ("field", "takes", "default", "meaning")
 
 
-def fields_of(model: type[BaseModel]) -> str:
-    """A table with a row a field."""
+def fields_of(model: type[BaseModel], *, but: str | None = None) -> str:
+    """A table with a row a field, but for the one of a name."""
     meanings = documented(model)
     return table(
         HEADS,
         (
-            (code(info.alias or name), takes(info), default_of(info), meanings.get(name, info.description or ""))
+            (code(info.alias or name), takes(info), default_of(info), meanings.get(name) or _meaning(info))
             for name, info in model.model_fields.items()
+            if name != but
         ),
     )
 
@@ -122,6 +123,12 @@ def _bound(metadata: Any) -> str:
 
 def _short(value: BaseModel) -> str:
     return ", ".join(f"{name}={found}" for name, found in value.model_dump(exclude_none=True).items())
+
+
+def _meaning(info: FieldInfo) -> str:
+    """Its own, else what the model that it holds says of itself in its first line."""
+    held = next(_models_in(info.annotation), None)
+    return info.description or (_own_words(held).strip().partition("\n")[0] if held else "")
 
 
 def _own_words(model: type[BaseModel]) -> str:

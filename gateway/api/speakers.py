@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/speakers", tags=["speakers"])
 async def list_speakers(
     gateway: TheGateway,
     after: Annotated[str, Query(pattern=f"^({ID_PATTERN})?$", description="the last id of the page before")] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MOST, description="speakers, at most")] = 100,
 ) -> SpeakersResponse:
     """Who is in the register, by id."""
     found = await _done(gateway, lambda: list(gateway.register.list(after=after, limit=limit)))

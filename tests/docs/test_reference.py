@@ -25,6 +25,11 @@ def test_there_is_no_page_that_nothing_writes() -> None:
     assert {path.name for path in REFERENCE.iterdir()} == set(PAGES)
 
 
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_no_row_goes_without_a_meaning(name: str) -> None:
+    assert re.findall(r"^\|.*\|\s*\|$", _text(name), re.MULTILINE) == []
+
+
 def test_every_alert_and_series_that_prometheus_loads_is_there() -> None:
     loaded = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     rules = [rule for group in loaded["groups"] for rule in group["rules"]]
