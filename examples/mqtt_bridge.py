@@ -16,14 +16,17 @@ import hashlib
 import json
 import math
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import paho.mqtt.client as mqtt
+from mqtt_access import add_broker, connect
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.client import Answer, Client, clock
 
@@ -65,15 +68,15 @@ class Bridge:
         self.mqtt.on_subscribe = lambda *_: self.subscribed.set()
         self.mqtt.on_message = self._on_message
 
-    def connect(self, host: str, port: int) -> None:
-        self.mqtt.connect(host, port, clean_start=True)  # what was spoken while nobody listened is too old
-
     def close(self) -> None:
         self.mqtt.on_message = None
         self._threads.shutdown(cancel_futures=True)
         self.mqtt.disconnect()
 
-    def _on_connect(self, client: mqtt.Client, *_: object) -> None:
+    def _on_connect(self, client: mqtt.Client, _: object, __: object, reason: ReasonCode, *___: object) -> None:
+        if reason.is_failure:
+            print(f"the broker does not let the bridge in: {reason}", file=sys.stderr, flush=True)
+            return  # it is tried again
         client.subscribe(f"{self._prefix}/+/audio", qos=AT_LEAST_ONCE)  # again after each reconnection
 
     def _on_message(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
@@ -118,14 +121,13 @@ def _key(robot: str, correlation: bytes) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Audio in, decisions out, over MQTT 5.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=1883)
-    parser.add_argument("--prefix", default="evenvoice")
-    parser.add_argument("--url", default="http://127.0.0.1:3000")
+    add_broker(parser)
+    parser.add_argument("--prefix", default="evenvoice", help="of the topics")
+    parser.add_argument("--url", default="http://127.0.0.1:3000", help="the gateway's; its key is in EVENVOICE_KEY")
     chosen = parser.parse_args(arguments)
     with Client(chosen.url, key=os.environ.get("EVENVOICE_KEY"), timeout=1.5) as gateway:
         bridge = Bridge(gateway, prefix=chosen.prefix)
-        bridge.connect(chosen.host, chosen.port)
+        connect(bridge.mqtt, chosen)
         try:
             bridge.mqtt.loop_forever()
         except KeyboardInterrupt:

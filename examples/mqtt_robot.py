@@ -11,15 +11,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import queue
+import sys
 import threading
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
+from mqtt_access import add_broker, connect
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.client import Answer, clock
 from gateway.client.answer import LONGEST_VALID_MS, read_answer
@@ -75,7 +78,10 @@ class Robot:
         self.mqtt.on_subscribe = lambda *_: self.subscribed.set()
         self.mqtt.on_message = self._on_message
 
-    def _on_connect(self, client: mqtt.Client, *_: object) -> None:
+    def _on_connect(self, client: mqtt.Client, _: object, __: object, reason: ReasonCode, *___: object) -> None:
+        if reason.is_failure:
+            print(f"the broker does not let the robot in: {reason}", file=sys.stderr, flush=True)
+            return  # it is tried again
         client.subscribe(f"{self._topic}/decision", qos=AT_LEAST_ONCE)
 
     def _on_message(self, _: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
@@ -105,13 +111,12 @@ class Robot:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="A robot behind mqtt_bridge.py.")
     parser.add_argument("clips", nargs="+", type=Path, help="spoken commands: WAV or FLAC")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=1883)
-    parser.add_argument("--robot", default="arm")
+    add_broker(parser)
+    parser.add_argument("--robot", default="arm", help="its name in the topics")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds for an answer")
     chosen = parser.parse_args(arguments)
     robot = Robot(chosen.robot)
-    robot.mqtt.connect(chosen.host, chosen.port)
+    connect(robot.mqtt, chosen)
     robot.mqtt.loop_start()
     robot.subscribed.wait(5)
     for clip in chosen.clips:

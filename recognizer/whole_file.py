@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 UNFINISHED = ".unfinished"
@@ -18,7 +19,8 @@ def write_whole(path: Path, data: bytes, *, error: type[Exception]) -> None:
     Raises:
         error: it can't be written, for instance because the disk is full; the old one stays.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    writer = f"{platform.node()}.{os.getpid()}"  # several machines may write to one folder
+    unfinished = path.with_name(f"{path.name}.{writer}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:

@@ -32,7 +32,7 @@ def bridge(broker: int) -> Iterator[Start]:
     def start(url: str, timeout: float = PATIENCE) -> Bridge:
         gateway = Client(url, timeout=timeout)
         made = Bridge(gateway, client_id=f"bridge-{time.monotonic_ns()}")
-        made.connect("127.0.0.1", broker)
+        made.mqtt.connect("127.0.0.1", broker)
         made.mqtt.loop_start()
         assert made.subscribed.wait(PATIENCE)
         started.append((gateway, made))
