@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds: far more than anything here takes, also where many things run at once; no test says how fast things are."""
 
 

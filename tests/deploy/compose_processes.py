@@ -147,7 +147,7 @@ class Stack:
             target = f"{root}{Path(path).resolve()}"  # /var/run is a link out of our root
             options = f"noexec,nosuid,nodev,{options or 'mode=1777'}"  # what Docker says of every tmpfs
             lines += [f"mkdir -p {target}", f"mount -t tmpfs -o {options} stack {target}"]
-        for place in map(str, (Path(sys.prefix), Path(sys.base_prefix), FOLDER.parents[1])):
+        for place in sorted({sys.prefix, sys.base_prefix, str(FOLDER.parents[1])}, key=len):  # what holds another first
             ours, theirs = shlex.quote(place), shlex.quote(root + place)
             bound = f"mkdir -p {theirs} && mount --bind {ours} {theirs} && mount -o remount,bind,ro {theirs}"
             lines.append(f"test -e {theirs} || {{ {bound}; }}")  # a tmpfs lies over it where this project is in /tmp

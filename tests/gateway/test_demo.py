@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_served import free_port
 
 from gateway.cli import demo
 
@@ -38,7 +39,7 @@ def test_the_usual_port_need_not_be_free_where_the_demo_ends_by_itself(
 @pytest.mark.parametrize("name", ["corpus", "thesis.txt"])
 def test_a_folder_that_holds_something_else_is_never_cleared(evenvoice: Any, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", "39999")
+    done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", str(free_port()))
     assert done.code == 1
     assert "give another --folder" in done.err
     assert (tmp_path / name).is_dir()
@@ -48,7 +49,7 @@ def test_a_folder_in_which_another_demo_runs_is_never_cleared(evenvoice: Any, tm
     marker = tmp_path / ".evenvoice-demo"
     with marker.open("w") as running:
         fcntl.flock(running, fcntl.LOCK_EX)
-        done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", "39999")
+        done = evenvoice("demo", "--once", "--folder", tmp_path, "--port", str(free_port()))
     assert done.code == 1
     assert "another demo runs" in done.err
     assert marker.is_file()

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from ray_nodes import add_machine, lose, ray_machines
-from waiting import until
+from waiting import PATIENCE, until
 
 from monitoring.audit import AttackSettings, AuditError, AuditFolder, AuditReport, Recording, run_audit
 from monitoring.audit.clips import hashes_of
@@ -227,7 +227,7 @@ def test_ctrl_c_ends_the_work_on_the_nodes_and_finished_shards_stay(
     child = stopping(machines, bundle, tone_manifest, tmp_path / "audit")
     assert until(lambda: len(list((tmp_path / "audit" / "shards").glob("*.parquet"))) > 1 or child.poll() is not None)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130, err
     assert err.splitlines()[0] == b"the cluster has room for 2 workers"
     assert b"Traceback" not in err, err.decode()
