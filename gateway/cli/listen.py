@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.credentials import credential_options, credentials
 from gateway.cli.options import BUNDLE, FILE, FOLDER, Number
 from gateway.cli.progress import console, notes
 from gateway.cli.sound import DETECTORS, microphone_options, open_source
@@ -47,11 +48,7 @@ _URL = "http://127.0.0.1:3000"
 @click.option("--push-to-talk", is_flag=True, help="Space or Enter begins and ends an utterance; nothing else does.")
 @click.option("--speaker", help="Id in the gateway's register.")
 @click.option("--defense", help="One that the bundle allows. [default: the bundle's]")
-@click.option(
-    "--key",
-    envvar="EVENVOICE_KEY",
-    help="The gateway's API key; better as EVENVOICE_KEY, for others may see a command line.",
-)
+@credential_options
 @click.option("--seed", type=int, help="With --bundle: of the smoothing noise; unpredictable by default.")
 @click.option("--save", type=FOLDER, help="Keep each utterance here: WAV and JSON.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and decision.")
@@ -94,20 +91,20 @@ def command(
 
 @contextmanager
 def _decider(
-    url: str | None, bundle: Path | None, *, speaker: str | None, defense: str | None, key: str | None, seed: int | None
+    url: str | None, bundle: Path | None, *, speaker: str | None, defense: str | None, seed: int | None, **shown: Any
 ) -> Iterator[Decider]:
     if bundle is None:
         if seed is not None:
             raise click.UsageError("--seed goes with --bundle; a gateway draws its own")
         from gateway.client import Client
 
-        with Client(url or _URL, key=key) as client:
+        with Client(url or _URL, **credentials(**shown)) as client:
             if not client.is_ready():
                 notes.print(f"the gateway at {url or _URL} is not ready; until it is, every utterance is a hold")
             yield GatewayDecider(client, speaker=speaker, defense=defense)
         return
-    if url is not None or speaker is not None:
-        raise click.UsageError("--url and --speaker are for a gateway; --bundle decides here")
+    if url is not None or speaker is not None or any(shown.values()):
+        raise click.UsageError("--url, --speaker, keys and certificates are for a gateway; --bundle decides here")
     from recognizer.bundle import load_bundle
 
     yield BundleDecider(load_bundle(bundle), seed=secrets.randbits(62) if seed is None else seed, defense=defense)

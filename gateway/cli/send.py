@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import BaseModel, ConfigDict
 from rich.table import Column, Table
 
+from gateway.cli.credentials import credential_options, credentials
 from gateway.cli.options import FILE, Number
 from gateway.cli.progress import console
 from gateway.client import Answer, Client, Kind
@@ -36,7 +37,7 @@ class Sent(BaseModel):
 @click.command("send")
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--url", default="http://127.0.0.1:3000", show_default=True, envvar="EVENVOICE_URL")
-@click.option("--key-file", type=FILE, help="Holds the API key; else EVENVOICE_KEY may.")
+@credential_options
 @click.option("--speaker", help="Id in the register.")
 @click.option("--defense", help="One that the bundle allows, such as smoothing. [default: the bundle's]")
 @click.option("--timeout", type=Number(min=0.05, max=600), default=5.0, show_default=True, help="Seconds for a file.")
@@ -45,14 +46,15 @@ class Sent(BaseModel):
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     files: tuple[Path, ...],
     url: str,
-    key_file: Path | None,
     speaker: str | None,
     defense: str | None,
     timeout: float,
     label: str | None,
     as_json: bool,
+    **shown: Any,
 ) -> None:
     """Have a gateway decide on audio FILES (WAV or FLAC).
 
@@ -60,7 +62,7 @@ def command(
     answer to one, or its label was not taken.
     """
     answers = []
-    with Client(url, key=_key(key_file), timeout=timeout) as gateway:
+    with Client(url, timeout=timeout, **credentials(**shown)) as gateway:
         for path in files:
             answer = gateway.decide(path, speaker=speaker, defense=defense)
             taken = None
@@ -75,23 +77,6 @@ def command(
     if not as_json:
         console.print(_table([row for _, row in answers]))
     ctx.exit(max((_code(answer, row) for answer, row in answers), default=0))
-
-
-def _key(file: Path | None) -> str | None:
-    """The API key: secrets never come by the command line.
-
-    Raises:
-        ClickException: a file that can't be read or holds none.
-    """
-    if file is None:
-        return os.environ.get("EVENVOICE_KEY") or None
-    try:
-        key = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"the key file {file} can't be read: {error}") from error
-    if not key:
-        raise click.ClickException(f"the key file {file} is empty; one line with the key is accepted")
-    return key
 
 
 def _code(answer: Answer, row: Sent) -> int:

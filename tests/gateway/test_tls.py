@@ -6,6 +6,8 @@ import contextlib
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -141,6 +143,33 @@ def test_a_robot_with_a_certificate_of_ours_is_heard_in_a_stream_and_another_is_
     with Client(url_of(server), tls=papers.context(None)) as stranger:
         (ended,) = stranger.stream(frames, rate=spoken.pcm[1])
     assert isinstance(ended, Ended)
+
+
+def test_send_and_listen_trust_an_authority_and_show_a_certificate_that_files_hold(
+    server: Server, papers: Papers, spoken: Spoken, tmp_path: Path
+) -> None:
+    issued, authority = papers.ours.issue_cert("engineer@evenvoice.example"), tmp_path / "ca.pem"
+    files = {name: tmp_path / f"{name}.pem" for name in ("cert", "key", "both")}
+    papers.ours.cert_pem.write_to_path(authority)
+    issued.cert_chain_pems[0].write_to_path(files["cert"])
+    issued.private_key_pem.write_to_path(files["key"])
+    issued.private_key_and_cert_chain_pem.write_to_path(files["both"])
+    where = ("--url", url_of(server), "--ca-file", authority, "--json")
+    two = ("--client-cert", files["cert"], "--client-key", files["key"])
+    sent = run("send", spoken.path, *where, *two, "--timeout", 20)
+    assert [json.loads(line)["kind"] for line in sent.stdout.splitlines()] == ["answered"], sent
+    heard = run(
+        "listen", "--file", spoken.path, "--fast", "--detector", "energy", *where, "--client-cert", files["both"]
+    )
+    assert [json.loads(line)["request_id"] is None for line in heard.stdout.splitlines()] == [False], heard
+    stranger = run("send", spoken.path, *where, "--timeout", 20)
+    assert [json.loads(line)["kind"] for line in stranger.stdout.splitlines()] == ["no_answer"], stranger
+    assert stranger.returncode == 3
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("evenvoice")
+    return subprocess.run([program, *map(str, words)], capture_output=True, text=True, timeout=120)
 
 
 def test_without_a_certificate_or_with_another_authoritys_nothing_is_answered_and_a_robot_holds(
