@@ -6,6 +6,7 @@ import itertools
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,11 @@ from recognizer.decision import UNKNOWN
 from recognizer.manifest import SPLITS, load_manifest, write_table
 from training.build import BuildSettings, build_bundle
 from training.recipe import Recipe
+
+hypothesis.settings.register_profile(
+    "evenvoice", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("evenvoice")  # no test says how fast things are
 
 torch.set_num_threads(1)  # small networks run faster so, and sums in one order whatever the machine's cores
 

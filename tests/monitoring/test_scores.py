@@ -88,7 +88,7 @@ def test_what_is_no_probability_is_refused(bad: float) -> None:
 # Rejection at one setting
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=20))
 def test_the_area_under_the_rejection_rates_of_all_settings_is_auc_fpr(scores: list[float]) -> None:
     nr = np.trapezoid([rejected_by_neural_rejection(scores, alpha).mean() for alpha in ALPHAS], dx=0.001)

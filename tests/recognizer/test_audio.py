@@ -379,7 +379,7 @@ def assert_sound_or_refused(data: bytes) -> None:
     assert clip.seconds <= WANTED.max_seconds
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([b"", b"RIFF\xff\xff\xff\xffWAVE", b"fLaC", b"OggS"]), st.binary(max_size=300))
 def test_any_bytes_give_an_audio_error_or_a_sound_clip(head: bytes, rest: bytes) -> None:
     assert_sound_or_refused(head + rest)
@@ -393,7 +393,7 @@ VALID = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(VALID), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_mutated_header_gives_an_audio_error_or_a_sound_clip(valid: bytes, changes: list[tuple[int, int]]) -> None:
     data = bytearray(valid)
@@ -402,7 +402,7 @@ def test_a_mutated_header_gives_an_audio_error_or_a_sound_clip(valid: bytes, cha
     assert_sound_or_refused(bytes(data))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=4000), st.integers(-10, 60_000), st.integers(-1, 4))
 def test_any_l16_bytes_give_an_audio_error_or_a_sound_clip(data: bytes, rate: int, channels: int) -> None:
     try:

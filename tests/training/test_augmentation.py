@@ -135,7 +135,7 @@ def test_every_clip_is_changed_by_itself() -> None:
     assert len(torch.unique(out, dim=0)) == 20
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32),
     st.floats(0, 1),

@@ -183,7 +183,7 @@ def test_hold_out_says_why_it_is_impossible(speakers: list[str], share: float, m
         hold_out(clips(2, 1, 1), speakers, share=share, seed=0)
 
 
-@settings(max_examples=25, deadline=None)  # up to eight splits an example, on a machine that may be busy
+@settings(max_examples=25)  # up to eight splits an example
 @given(speakers=st.integers(2, 40), others=st.integers(3, 30), folds=st.integers(2, 8), seed=st.integers(0, 10**6))
 def test_folds_are_a_partition_that_spreads_the_strata(speakers: int, others: int, folds: int, seed: int) -> None:
     folds = min(folds, speakers)

@@ -58,7 +58,7 @@ def is_an_acceptance(body: dict[str, Any]) -> bool:
 
 
 @given(bodies(), st.floats(0, 70))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_a_command_comes_from_a_fresh_acceptance_alone(body: dict[str, Any], later: float) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", lambda: 1000.0)
@@ -73,13 +73,13 @@ def test_a_command_comes_from_a_fresh_acceptance_alone(body: dict[str, Any], lat
 
 
 @given(st.binary(max_size=200) | bodies().map(lambda body: json.dumps(body).encode()[:-1]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_cut_short_or_no_json_is_a_hold(content: bytes) -> None:
     assert read_answer(content, "application/json", sent=clock.now()).command is None
 
 
 @given(st.text(max_size=60) | bodies().map(json.dumps))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_message_of_a_stream_raises_or_is_a_command_before_anything_was_sent(message: str) -> None:
     talk = Conversation(rate=16_000, channels=1)
     event = talk.event(message)
@@ -90,7 +90,7 @@ def test_no_message_of_a_stream_raises_or_is_a_command_before_anything_was_sent(
     st.lists(st.tuples(st.integers(1, 40), st.floats(0, 5)), min_size=1, max_size=40),
     st.integers(0, 1700),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_time_of_a_sample_is_that_of_the_piece_it_went_with(pieces: list[tuple[int, float]], sample: int) -> None:
     """Against a slow look at every sample; a hundred samples a second."""
     log, at, sent = SentLog(), 0.0, []

@@ -60,7 +60,7 @@ def utterances(events: list[Event]) -> list[Utterance]:
     return [e for e in events if isinstance(e, Utterance)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(probabilities, st.integers(1, 20))
 def test_speech_begins_and_ends_where_sileros_own_iterator_says(told: list[float], silent_blocks: int) -> None:
     # The iterator counts the pause from the end of its first block, and never cuts.
@@ -77,7 +77,7 @@ def test_speech_begins_and_ends_where_sileros_own_iterator_says(told: list[float
     assert len(starts) - len(ends) in (0, 1)  # speech at the very end is ended by finish()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(probabilities, endpointings, st.sampled_from([8000, 16_000, 48_000]))
 def test_every_utterance_is_whole_and_no_sample_is_in_two(told: list[float], chosen: Endpointing, rate: int) -> None:
     events, stream = run(told, chosen, rate)
@@ -96,7 +96,7 @@ def test_every_utterance_is_whole_and_no_sample_is_in_two(told: list[float], cho
         assert before.first + len(before.waveform) <= after.first
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(probabilities, endpointings)
 def test_each_utterance_is_announced_once_and_before_it_ends(told: list[float], chosen: Endpointing) -> None:
     events, _ = run(told, chosen)
@@ -107,7 +107,7 @@ def test_each_utterance_is_announced_once_and_before_it_ends(told: list[float], 
         assert started.at == ended.start
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(probabilities, endpointings)
 def test_speech_of_the_least_length_and_no_other_is_found(told: list[float], chosen: Endpointing) -> None:
     """Runs of speech between pauses, by a loop over the whole stream rather than block by block."""

@@ -62,7 +62,7 @@ def same(some: list[Event], others: list[Event]) -> None:
             assert a == b
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), st.sampled_from([8000, 11_025, 16_000, 44_100, 48_000]), st.integers(1, 2))
 def test_the_pieces_that_the_bytes_come_in_change_nothing(data: st.DataObject, rate: int, channels: int) -> None:
     stream = bursts(rate, channels)

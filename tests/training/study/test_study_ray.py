@@ -76,6 +76,7 @@ def same(one: Path, other: Path) -> None:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.mark.timeout(900)
 def test_a_study_whose_node_is_lost_goes_on_on_another_to_the_same_bytes(
     machines: Any, tone_manifest: Path, here: Path, tmp_path: Path
 ) -> None:
@@ -101,7 +102,7 @@ def test_a_study_whose_node_is_lost_goes_on_on_another_to_the_same_bytes(
         assert checkpoint.exists()  # in the middle of training
         machines.remove_node(victim, allow_graceful=False)
         add_machine(machines, cpus=1)
-        assert running.result(timeout=120) == StudyOutcome(done=JOBS, failed={})
+        assert running.result(timeout=600) == StudyOutcome(done=JOBS, failed={})
         assert len({finished.job.name for finished in told}) == len(told) == JOBS
         assert stages[-1] == Stage("the study", JOBS, JOBS)
         same(out, here)
