@@ -21,10 +21,11 @@ def shuffled_labels(sizes: NDArray[np.int64], permutations: int, generator: np.r
     if J < MANY_SPEAKERS:
         in_order = np.repeat(np.arange(sizes.size, dtype=np.uint8), sizes)
         return generator.permuted(np.tile(in_order, (permutations, 1)), axis=1)
-    label_of_byte = _label_of_byte(sizes, J).tobytes()
+    label_of_byte = _label_of_byte(sizes, J)
     labels = np.empty((permutations, J), dtype=np.uint8)
     for row in labels:
-        row[:] = np.frombuffer(generator.bytes(J).translate(label_of_byte), dtype=np.uint8)
+        drawn = np.frombuffer(generator.bytes(J), dtype=np.uint8)
+        np.take(label_of_byte, drawn, out=row, mode="clip")  # every byte has a label; "raise" would buffer `out`
         _set_right(row, sizes, generator)
     return labels
 
@@ -43,7 +44,7 @@ def _set_right(labels: NDArray[np.uint8], sizes: NDArray[np.int64], generator: n
     Nothing here looks at who a speaker is, so all arrangements of the right sizes stay equally likely, whatever the
     probabilities of the labels were.
     """
-    surplus = np.bincount(labels, minlength=sizes.size) - sizes
+    surplus = _counts(labels, sizes.size) - sizes
     freed = [
         generator.choice(np.flatnonzero(labels == group), surplus[group], replace=False)
         for group in np.flatnonzero(surplus > 0)
@@ -51,3 +52,10 @@ def _set_right(labels: NDArray[np.uint8], sizes: NDArray[np.int64], generator: n
     if freed:
         speakers = generator.permutation(np.concatenate(freed))
         labels[speakers] = np.repeat(np.arange(sizes.size, dtype=np.uint8), np.maximum(-surplus, 0))
+
+
+def _counts(labels: NDArray[np.uint8], groups: int) -> NDArray[np.int64]:
+    """How often each label is there: `np.bincount`, of two labels at a time."""
+    even = labels.size // 2 * 2
+    pairs = np.bincount(labels[:even].view(np.uint16), minlength=groups * _LEVELS).reshape(-1, _LEVELS)[:, :groups]
+    return np.asarray(pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(labels[even:], minlength=groups))

@@ -23,9 +23,9 @@ from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from monitoring.parity.arguments import check_confidence, check_min_speakers, check_permutations
+from monitoring.parity.label_sums import sums_by_label
 from monitoring.parity.labels import shuffled_labels
 from monitoring.parity.resample import THREADS
 from monitoring.parity.sample import GroupSample, declared_samples
@@ -161,14 +161,10 @@ def _permuted(
     J, G = len(columns), sizes.size
     rows = max(1, _LABELS_AT_ONCE // J)
     blocks = [min(rows, permutations - k) for k in range(0, permutations, rows)]
-    every = np.tile(columns, (rows, 1))
+    sums_of = sums_by_label(columns, G, at_once=rows)
 
     def sums(count: int, own: np.random.Generator) -> Numbers:
-        labels = shuffled_labels(sizes, count, own).astype(np.int32) + G * np.arange(count, dtype=np.int32)[:, None]
-        one_hot = sparse.csc_array(
-            (np.ones(count * J), labels.ravel(), np.arange(count * J + 1, dtype=np.int32)), shape=(count * G, count * J)
-        )
-        return np.asarray(one_hot @ every[: count * J]).reshape(count, G, -1)
+        return sums_of(shuffled_labels(sizes, count, own))
 
     with ThreadPoolExecutor(THREADS if J >= _LABELS_AT_ONCE else 1) as pool:
         found = np.concatenate(list(pool.map(sums, blocks, generator.spawn(len(blocks)))))

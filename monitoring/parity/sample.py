@@ -6,7 +6,8 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.parity.table import SpeakerTable, numbered
+from monitoring.parity.numbering import numbered
+from monitoring.parity.table import SpeakerTable
 from recognizer.groups import UNDECLARED
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from monitoring.parity.numbering import first_places, numbered
 from recognizer.groups import UNDECLARED
 
 
@@ -30,7 +30,7 @@ class SpeakerTable:
 
     def __post_init__(self) -> None:
         _check_columns(speaker=self.speaker, group=self.group, clips=self.clips, score=self.score)
-        if np.unique(self.speaker).size != self.speaker.size:
+        if not _is_ascending(self.speaker) and np.unique(self.speaker).size != self.speaker.size:
             raise ValueError("a speaker is listed twice; one row per speaker is accepted: see from_clips")
         if self.clips.min() < 1:
             raise ValueError("a speaker has no clips; leave such speakers out")
@@ -60,39 +60,35 @@ class SpeakerTable:
                 f"{scores[outside][0]}; leave out clips that have no score, and scale others to [0, 1]"
             )
         names, row = numbered(speakers)
-        values, value = numbered(groups)
-        order = np.lexsort((scores, row))
-        row, scores, value = row[order], scores[order], value[order]
-        start = np.flatnonzero(np.diff(row, prepend=-1))
-        clips = np.diff(start, append=row.size)
-        value_of_speaker = value[start]
-        stray = np.flatnonzero(value != value_of_speaker[row])
+        own = groups[first_places(row)]
+        stray = np.flatnonzero(groups != own[row])
         if stray.size:
-            first = row[stray[0]]
+            clip = stray[0]
             raise ValueError(
-                f"speaker {str(names[first])!r} is in two groups, {str(values[value_of_speaker[first]])!r} and "
-                f"{str(values[value[stray[0]]])!r}; one value per speaker is accepted: settle it in the manifest"
+                f"speaker {str(speakers[clip])!r} is in two groups, {str(own[row[clip]])!r} and {str(groups[clip])!r}; "
+                "one value per speaker is accepted: settle it in the manifest"
             )
-        total = np.add.reduceat(scores, start)
-        return cls(speaker=names, group=values[value_of_speaker], clips=clips.astype(np.int64), score=total)
+        clips = np.bincount(row)
+        return cls(speaker=names, group=own, clips=clips.astype(np.int64), score=_sums(scores, row, clips))
 
 
-def numbered(strings: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """The different strings, sorted, and the place of each among them: `np.unique(..., return_inverse=True)` by
-    hashing, which is faster than sorting a million ids."""
-    code, found = pd.factorize(strings.astype(object))
-    names = np.asarray(found).astype(np.str_)
-    order = np.argsort(names)
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    return names[order], rank[code]
+def _sums(scores: NDArray[np.float64], row: NDArray[np.int64], clips: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums of scores by row, added from the smallest score up, whatever their order; scores 0 and 1 need no order."""
+    if np.isin(scores, (0.0, 1.0)).all():
+        return np.asarray(np.bincount(row, scores), dtype=np.float64)
+    ordered = np.sort(row + 1j * scores).imag  # complex numbers are sorted by the real part, then by the other
+    return np.asarray(np.add.reduceat(ordered, np.cumsum(clips) - clips))
+
+
+def _is_ascending(strings: NDArray[np.str_]) -> bool:
+    return bool((strings[1:] > strings[:-1]).all())
 
 
 def _strings(values: ArrayLike, name: str) -> NDArray[np.str_]:
     array = np.asarray(values)
     if array.dtype.kind != "U" and not all(isinstance(value, str) for value in array.flat):
         raise ValueError(f"{name} holds values that are no strings; strings are accepted, {UNDECLARED!r} for no group")
-    return array.astype(np.str_)
+    return array.astype(np.str_, copy=False)
 
 
 def _check_columns(**columns: NDArray[Any]) -> None:

@@ -270,7 +270,7 @@ def test_noise_in_the_last_digits_is_not_taken_for_spread() -> None:
 # Properties
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.floats(0.0, 0.5))
 def test_adding_a_constant_to_every_score_changes_no_gap(seed: int, constant: float) -> None:
     table = uneven_table(seed, a=12, b=30, c=20, undeclared=5, tiny=2)
@@ -283,7 +283,7 @@ def test_adding_a_constant_to_every_score_changes_no_gap(seed: int, constant: fl
     assert (after.verdict, after.highest, after.lowest) == (before.verdict, before.highest, before.lowest)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.floats(0.0, 1.0))
 def test_bounds_hold_the_estimate_between_them_and_lie_in_the_unit_interval(seed: int, p: float) -> None:
     rng = np.random.default_rng(seed)

@@ -99,7 +99,7 @@ def test_shrunken_means_lie_nearer_to_the_truth() -> None:
         assert shrunken < 0.6 * raw
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 30), min_size=1, max_size=8))
 def test_a_shrunken_mean_lies_between_the_raw_one_and_the_fit(seed: int, sizes: list[int]) -> None:
     for mean in shrunken_means(uneven_table(seed, **{f"g{k}": size for k, size in enumerate(sizes)})):
