@@ -25,22 +25,18 @@ class LiveSettings:
     session_seconds: int = SESSION_SECONDS
 
 
-def tally_of(decision: Decision) -> Tally:
-    """What one decision adds to its group's tally."""
-    tally = Tally()
+def count(decision: Decision, tally: Tally) -> None:
+    """Add one decision to its group's tally."""
     tally.outcomes[decision.outcome.value] += 1
     if (score := live_score(decision)) is not None:
         tally.scores.observe(score)
     if (draws := _draws(decision)) is not None:
         tally.draws.observe(draws)
-    return tally
 
 
-def tally_of_label(result: LabelResult) -> Tally:
-    """What one label adds."""
-    tally = Tally()
+def count_label(result: LabelResult, tally: Tally) -> None:
+    """Add one label."""
     tally.labelled[result] += 1
-    return tally
 
 
 def label_result(outcome: Outcome, said: str | None, true_command: str) -> LabelResult | None:

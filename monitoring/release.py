@@ -52,7 +52,7 @@ class Lots:
         return self._held
 
     def add(self, cell: Cell, seen: Tally, *, speaker: str | None, is_label: bool) -> None:
-        """Hold back one more observation."""
+        """Hold back one more observation, or several of one speaker."""
         by_speaker = self._held.setdefault(Lot(cell, is_label, has_speakers=speaker is not None), {})
         who = speaker or NOBODY
         if who not in by_speaker:

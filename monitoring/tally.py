@@ -103,8 +103,9 @@ class Tally:
         Raises:
             ValueError: counts over other buckets than these.
         """
-        tally = cls(scores=Distribution(SCORE_BUCKETS, **stored["scores"]))
-        tally.draws = Distribution(DRAWS_BUCKETS, **stored["draws"])
+        tally = cls(
+            scores=Distribution(SCORE_BUCKETS, **stored["scores"]), draws=Distribution(DRAWS_BUCKETS, **stored["draws"])
+        )
         tally.outcomes |= stored["outcomes"]
         tally.labelled |= stored["labelled"]
         return tally

@@ -28,6 +28,12 @@ from monitoring.fairness import Bundle, Snapshot
 from monitoring.live import LiveSettings
 from monitoring.tally import Cell
 
+AT_ONCE = {"sqlite": (32, 32), "postgresql": (256, 1024)}
+"""Decisions and labels, or sessions, in one transaction: in the first of a pass, and at most in those after it, each of
+which takes in twice as many as the one before. On SQLite a decision that is to be stored may wait for it. On PostgreSQL
+nobody does, and what is read and written once a transaction is most of its work; where a large one takes longer than a
+statement may, the small ones of the next pass go on all the same."""
+
 GRACE_SECONDS = 4.0
 """How long after a command came its row may still be corrected, with the default deadline."""
 
@@ -134,10 +140,12 @@ class Ledger:
     def _go_through(self, is_over: Callable[[], bool]) -> bool:
         """Do everything that is due; says whether it came to the end."""
         for step in (take_in, settle):  # a window is settled once all that was said in it is taken in
+            at_once, most = AT_ONCE[self._engine.dialect.name]
             begun = time.monotonic()
-            while step(self._engine, self.settings, now=self._now(), grace=self._grace):
+            while step(self._engine, self.settings, now=self._now(), grace=self._grace, at_once=at_once):
                 if is_over():
                     return False
+                at_once = min(2 * at_once, most)
                 time.sleep(max(_BETWEEN_SECONDS, time.monotonic() - begun))
                 begun = time.monotonic()
         return True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -26,16 +26,21 @@ from gateway.records.ledger_rows import (
     where_in,
 )
 from gateway.records.tables import DECISIONS, HELD, LEDGER_MODELS, SESSIONS, TALLIES, TALLY_DAYS
-from monitoring.live import LiveSettings, label_result, tally_of, tally_of_label
+from monitoring.live import LiveSettings, count, count_label, label_result
 from monitoring.release import NOBODY, Lot, Lots
 from monitoring.sessions import Session, SessionKey
 from monitoring.tally import Cell, Tally
 from recognizer.decision import Decision
 from recognizer.recognizer import short_version
 
-AT_ONCE = {"sqlite": 32, "postgresql": 256}
-"""Decisions, and labels, in one transaction: on SQLite a decision that is to be stored may wait for it, on PostgreSQL
-nobody does, and several gateways store more than small ones would take in."""
+_READ = [
+    DECISIONS.c[name]
+    for name in (
+        *("request_id", "received_at", "speaker", "groups", "model", "true_command"),
+        *("reason", "command", "defense", "confidence", "p_value", "draws", "parts"),
+    )
+]
+"""What is counted of a decision, and `decision_of` asks for."""
 
 _HELD_KEY = (*CELL, "is_of_labels", "speaker")
 _SESSION_KEY = SessionKey._fields
@@ -51,30 +56,47 @@ class _Seen:
     row: sa.Row[Any]
     decision: Decision
 
+
+class _Voice(NamedTuple):
+    """Who said something, in which groups, under what; all of one voice counts alike."""
+
+    model: str
+    """Short version of the bundle."""
+    defense: str
+    speaker: str | None
+    groups: tuple[tuple[str, str], ...]
+    """Attribute, group."""
+
     @property
     def cells(self) -> list[Cell]:
-        model = short_version(self.row.model)
-        return [Cell(model, self.row.defense, attribute, group) for attribute, group in self.row.groups.items()]
+        return [Cell(self.model, self.defense, attribute, group) for attribute, group in self.groups]
 
 
-def take_in(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: float) -> bool:
-    """Take in what was stored last, at most so many as `AT_ONCE` says, in one transaction.
+@dataclass
+class _Heard:
+    """What one voice adds."""
+
+    since: datetime
+    """Of the first of it."""
+    tally: Tally = field(default_factory=Tally)
+
+
+def take_in(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: float, at_once: int) -> bool:
+    """Take in what was stored last, in one transaction.
 
     Args:
         now: seconds since the epoch.
         grace: what came less than so many seconds ago is left for later.
+        at_once: decisions, and labels, at most.
 
     Returns:
         Whether there may be more.
     """
-    at_once = AT_ONCE[engine.dialect.name]
     with engine.connect() as connection:
         state = state_of(connection)
         decisions = connection.execute(due(now, grace).limit(at_once)).all()
-        waiting = DECISIONS.c.is_label_pending
-        labels = connection.execute(
-            sa.select(DECISIONS).where(waiting).order_by(DECISIONS.c.labelled_at).limit(at_once)
-        ).all()
+        waiting = sa.select(*_READ).where(DECISIONS.c.is_label_pending).order_by(DECISIONS.c.labelled_at)
+        labels = connection.execute(waiting.limit(at_once)).all()
         if not decisions and not labels:
             return False
         day = datetime.fromtimestamp(now, UTC)
@@ -97,9 +119,8 @@ def due(now: float, grace: float) -> sa.Select[Any]:
     """
     received = DECISIONS.c.received_at
     before, after = (datetime.fromtimestamp(now + sign * grace, UTC) for sign in (-1, 1))
-    return (
-        sa.select(DECISIONS).where(DECISIONS.c.is_pending, (received <= before) | (received > after)).order_by(received)
-    )
+    is_due = (received <= before) | (received > after)
+    return sa.select(*_READ).where(DECISIONS.c.is_pending, is_due).order_by(received)
 
 
 class _Intake:
@@ -108,19 +129,23 @@ class _Intake:
     def __init__(
         self, connection: sa.Connection, settings: LiveSettings, decisions: Sequence[_Seen], labels: Sequence[_Seen]
     ) -> None:
-        cells = {cell for seen in (*decisions, *labels) for cell in seen.cells}
+        commands: dict[_Voice, _Heard] = {}
+        for seen in decisions:
+            count(seen.decision, _tally_of(seen.row, commands))
+        labelled: dict[_Voice, _Heard] = {}
+        for seen in labels:
+            result = label_result(seen.decision.outcome, seen.decision.command, seen.row.true_command)
+            if result is not None:
+                count_label(result, _tally_of(seen.row, labelled))
+        cells = {cell for voice in (*commands, *labelled) for cell in voice.cells}
         self._held_before = _held(connection, cells)
         self._since = {key: since for key, (since, _) in self._held_before.items()}
         by_lot: dict[Lot, dict[str, Tally]] = {}
         for (cell, is_of_labels, speaker), (_, tally) in self._held_before.items():
             by_lot.setdefault(Lot(cell, is_of_labels, speaker != NOBODY), {})[speaker] = tally
         self._lots = Lots(settings.release, by_lot)
-        for seen in decisions:
-            self._hold(seen, tally_of(seen.decision), is_label=False)
-        for seen in labels:
-            result = label_result(seen.decision.outcome, seen.decision.command, seen.row.true_command)
-            if result is not None:
-                self._hold(seen, tally_of_label(result), is_label=True)
+        self._hold(commands, is_label=False)
+        self._hold(labelled, is_label=True)
         self._released = self._lots.release()
         self._tallies = _tallies(connection, {lot.cell for lot in self._released})
         for lot, tally in self._released.items():
@@ -128,12 +153,12 @@ class _Intake:
         self._sessions = _sessions(connection, settings.session_seconds, decisions)
         self._models = {cell.model for cell in cells}
 
-    def _hold(self, seen: _Seen, tally: Tally, *, is_label: bool) -> None:
-        received = utc(seen.row.received_at)
-        for cell in seen.cells:
-            self._lots.add(cell, tally, speaker=seen.row.speaker, is_label=is_label)
-            key = (cell, is_label, seen.row.speaker or NOBODY)
-            self._since[key] = min(received, self._since.get(key, received))
+    def _hold(self, by_voice: Mapping[_Voice, _Heard], *, is_label: bool) -> None:
+        for voice, heard in by_voice.items():
+            for cell in voice.cells:
+                self._lots.add(cell, heard.tally, speaker=voice.speaker, is_label=is_label)
+                key = (cell, is_label, voice.speaker or NOBODY)
+                self._since[key] = min(heard.since, self._since.get(key, heard.since))
 
     def writes(self, connection: sa.Connection, day: datetime) -> Iterator[Write]:
         """
@@ -187,13 +212,23 @@ def _readable(rows: Sequence[sa.Row[Any]]) -> list[_Seen]:
     return seen
 
 
+def _tally_of(row: sa.Row[Any], heard: dict[_Voice, _Heard]) -> Tally:
+    """What a decision, or its label, is added to first: its voice's own sum, one for all its cells."""
+    received = utc(row.received_at)
+    voice = _Voice(short_version(row.model), row.defense, row.speaker, tuple(row.groups.items()))
+    if voice not in heard:
+        heard[voice] = _Heard(received)
+    heard[voice].since = min(received, heard[voice].since)
+    return heard[voice].tally
+
+
 def _held(connection: sa.Connection, cells: Iterable[Cell]) -> dict[tuple[Cell, bool, str], tuple[datetime, Tally]]:
-    rows = connection.execute(sa.select(HELD).where(where_in(HELD, CELL, list(cells))))
+    rows = connection.execute(sa.select(HELD).where(where_in(connection, HELD, CELL, list(cells))))
     return {(cell_of(row), row.is_of_labels, row.speaker): (utc(row.since), Tally.from_json(row.tally)) for row in rows}
 
 
 def _tallies(connection: sa.Connection, cells: Iterable[Cell]) -> dict[Cell, Tally]:
-    rows = connection.execute(sa.select(TALLIES).where(where_in(TALLIES, CELL, list(cells))))
+    rows = connection.execute(sa.select(TALLIES).where(where_in(connection, TALLIES, CELL, list(cells))))
     return {cell_of(row): Tally.from_json(row.tally) for row in rows}
 
 
@@ -214,11 +249,13 @@ def _sessions(connection: sa.Connection, session_seconds: int, decisions: Sequen
         if seen.row.speaker is not None
     ]
     keys = {key for key, _ in of_speakers}
-    rows = connection.execute(sa.select(SESSIONS).where(where_in(SESSIONS, _SESSION_KEY, keys)))
+    rows = connection.execute(sa.select(SESSIONS).where(where_in(connection, SESSIONS, _SESSION_KEY, keys)))
     sessions = {session.key: session for session in map(session_of, rows)}
     for key, seen in of_speakers:
-        at = utc(seen.row.received_at)
-        sessions.setdefault(key, Session(key, at, seen.row.groups)).add(at, seen.row.groups, seen.decision.outcome)
+        at, groups = utc(seen.row.received_at), seen.row.groups
+        if key not in sessions:
+            sessions[key] = Session(key, at, groups)
+        sessions[key].add(at, groups, seen.decision.outcome)
     return list(sessions.values())
 
 

@@ -19,15 +19,12 @@ from monitoring.sessions import Session, SessionKey
 from monitoring.tally import Cell
 from recognizer.groups import UNDECLARED, Vocabulary
 
-AT_ONCE = 32
-"""Sessions in one transaction."""
-
 _WHO = ("model", "defense", "speaker")
 _Who = tuple[str, str, str]
 
 
-def settle(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: float) -> bool:
-    """Bet on the sessions that ended, at most `AT_ONCE`, in one transaction; see `take_in`.
+def settle(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: float, at_once: int) -> bool:
+    """Bet on the sessions that ended, at most so many at once, in one transaction; see `take_in`.
 
     Returns:
         Whether there may be more.
@@ -35,7 +32,7 @@ def settle(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: floa
     with engine.connect() as connection:
         state = state_of(connection)
         order = (SESSIONS.c.ends_at, SESSIONS.c.first_at, *(SESSIONS.c[name] for name in _WHO))
-        ended = sa.select(SESSIONS).where(SESSIONS.c.ends_at <= now - grace).order_by(*order).limit(AT_ONCE)
+        ended = sa.select(SESSIONS).where(SESSIONS.c.ends_at <= now - grace).order_by(*order).limit(at_once)
         sessions = [session_of(row) for row in connection.execute(ended)]
         if not sessions or connection.execute(_left(max(session.key.ends_at for session in sessions))).first():
             return False  # what was said in a window may not be taken in yet
@@ -45,7 +42,7 @@ def settle(engine: sa.Engine, settings: LiveSettings, *, now: float, grace: floa
         if not advance(connection, state, position=settlement.position):
             return False
         carry_out(connection, writes)
-    return len(sessions) == AT_ONCE
+    return len(sessions) == at_once
 
 
 def _left(before: int) -> sa.Select[Any]:
@@ -72,7 +69,7 @@ class _Settlement:
         self._last: dict[_Who, int] = {}
         self._known: defaultdict[tuple[_Who, str], set[str]] = defaultdict(set)
         whose = {_who(session.key) for session in sessions}
-        for row in connection.execute(sa.select(VOICES).where(where_in(VOICES, _WHO, whose))):
+        for row in connection.execute(sa.select(VOICES).where(where_in(connection, VOICES, _WHO, whose))):
             who = (row.model, row.defense, row.speaker)
             self._last[who] = max(row.ends_at, self._last.get(who, row.ends_at))
             self._known[who, row.attribute].add(row.group)
@@ -156,7 +153,7 @@ def _evidence(
     connection: sa.Connection, tolerance: float, sessions: Sequence[Session]
 ) -> dict[EvidenceKey, GroupEvidence]:
     under = {(session.key.model, session.key.defense, session.key.session_seconds) for session in sessions}
-    chosen = where_in(EVIDENCE, ("model", "defense", "session_seconds"), under)
+    chosen = where_in(connection, EVIDENCE, ("model", "defense", "session_seconds"), under)
     rows = connection.execute(sa.select(EVIDENCE).where(chosen, EVIDENCE.c.tolerance == tolerance))
     return {
         EvidenceKey(cell_of(row), row.tolerance, row.session_seconds): GroupEvidence.from_json(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitoring.live import label_result, tally_of, tally_of_label
+from monitoring.live import count, count_label, label_result
 from monitoring.tally import Tally
 from recognizer.combined import agreement
 from recognizer.decision import UNKNOWN, Certificate, Decision, Outcome, Part, Reason, abstention
@@ -23,7 +23,7 @@ def smoothed(p: float, draws: int = 100) -> Decision:
 def total(*decisions: Decision) -> Tally:
     tally = Tally()
     for each in decisions:
-        tally.add(tally_of(each))
+        count(each, tally)
     return tally
 
 
@@ -44,7 +44,8 @@ def test_what_a_label_makes_of_a_decision(outcome: Outcome, said: str | None, tr
 
 
 def test_a_label_is_one_observation_and_no_command() -> None:
-    tally = tally_of_label("wrong")
+    tally = Tally()
+    count_label("wrong", tally)
     assert tally.labelled == {"correct": 0, "wrong": 1, "rejected": 0}
     assert (tally.observations, sum(tally.outcomes.values())) == (1, 0)
 
