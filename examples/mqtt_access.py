@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 import paho.mqtt.client as mqtt
 
@@ -28,9 +29,12 @@ def connect(client: mqtt.Client, chosen: argparse.Namespace) -> None:
     Raises:
         OSError: there is no broker, or its certificate is none that is trusted.
     """
-    is_tls = chosen.tls or chosen.ca_file is not None
+    is_tls, password = chosen.tls or chosen.ca_file is not None, os.environ.get(PASSWORD)
     if chosen.user is not None:
-        client.username_pw_set(chosen.user, os.environ.get(PASSWORD))
+        client.username_pw_set(chosen.user, password)
+    if password is not None and (chosen.user is None or not is_tls):
+        wrong = "is not sent without --user" if chosen.user is None else "goes over the network as it is without --tls"
+        print(f"{PASSWORD} {wrong}", file=sys.stderr, flush=True)
     if is_tls:
         client.tls_set(chosen.ca_file)
     client.connect(chosen.host, chosen.port or (8883 if is_tls else 1883), clean_start=True)

@@ -127,7 +127,7 @@ class CommandResponse(_Answer):
     )
     top: list[CandidateBody] = Field(description="the most likely commands, best first")
     certificate: CertificateBody | None = Field(
-        description="what the decision rests on; null where no defense decided, or the defense is none"
+        description="what the decision rests on; null where no defense began, or the defense is none"
     )
     parts: list[PartBody] = Field(
         default=[], description="of a combined defense, those that ran; certificate is that of the one that settled it"
@@ -308,9 +308,13 @@ class FairnessResponse(_Answer):
 
     ledger: str = Field(description="which one; gateways with the same show the same state")
     release_commands: int = Field(description="new commands that a group needs before its numbers advance")
-    release_speakers: int = Field(description="distinct speakers that they must come from")
+    release_speakers: int = Field(
+        description="distinct ones that they must come from; a command without one counts as one"
+    )
     alpha: float = Field(description="the probability of a false alarm, over all groups and all time")
     tolerance: float = Field(description="the difference of rejection rates that is still acceptable")
     session_seconds: int = Field(description="length of the window whose commands of one speaker are one bet")
     alarm_log_wealth: float = Field(description="of the bundle that is served: evidence from here on is an alarm")
-    groups: list[GroupState] = Field(description="each attribute, group and defense of the bundles that decided")
+    groups: list[GroupState] = Field(
+        description="each attribute, group and defense of bundles that are served, or were lately"
+    )

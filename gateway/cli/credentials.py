@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -35,17 +36,22 @@ def credential_options(command: _F) -> _F:
 
 
 def credentials(
-    *, key_file: Path | None, ca_file: Path | None, client_cert: Path | None, client_key: Path | None
+    url: str, *, key_file: Path | None, ca_file: Path | None, client_cert: Path | None, client_key: Path | None
 ) -> Credentials:
     """
+    Args:
+        url: the gateway's.
+
     Raises:
-        click.UsageError: a key without its certificate.
+        click.UsageError: a key without its certificate, or either where nothing is encrypted.
         click.ClickException: a file that can't be read, or does not hold what it should.
     """
     if client_key is not None and client_cert is None:
         raise click.UsageError("--client-key goes with --client-cert")
     tls = None
     if ca_file is not None or client_cert is not None:
+        if urlsplit(url).scheme != "https":
+            raise click.UsageError(f"--ca-file and --client-cert are for https; --url is {url}")
         tls = _trusting(ca_file)
         if client_cert is not None:
             _show(tls, client_cert, client_key)
@@ -74,12 +80,14 @@ def _show(tls: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
 
 
 def _key(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get("EVENVOICE_KEY") or None
+    from gateway.client.credentials import authorization
+
+    place = "EVENVOICE_KEY" if file is None else f"the key file {file}"
     try:
-        key = file.read_text(encoding="ascii").strip()
+        key = os.environ.get("EVENVOICE_KEY") or None if file is None else file.read_text(encoding="ascii")
+        authorization(key)
     except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"the key file {file} can't be read: {error}") from error
-    if not key:
-        raise click.ClickException(f"the key file {file} is empty; one line with the key is accepted")
+        raise click.ClickException(f"{place} can't be read: {error}") from error
+    except ValueError as error:
+        raise click.ClickException(f"{place}: {error}") from None
     return key

@@ -98,9 +98,10 @@ def _decider(
             raise click.UsageError("--seed goes with --bundle; a gateway draws its own")
         from gateway.client import Client
 
-        with Client(url or _URL, **credentials(**shown)) as client:
+        place = url or _URL
+        with Client(place, **credentials(place, **shown)) as client:
             if not client.is_ready():
-                notes.print(f"the gateway at {url or _URL} is not ready; until it is, every utterance is a hold")
+                notes.print(f"the gateway at {place} is not ready; until it is, every utterance is a hold")
             yield GatewayDecider(client, speaker=speaker, defense=defense)
         return
     if url is not None or speaker is not None or any(shown.values()):

@@ -62,7 +62,7 @@ def command(
     answer to one, or its label was not taken.
     """
     answers = []
-    with Client(url, timeout=timeout, **credentials(**shown)) as gateway:
+    with Client(url, timeout=timeout, **credentials(url, **shown)) as gateway:
         for path in files:
             answer = gateway.decide(path, speaker=speaker, defense=defense)
             taken = None

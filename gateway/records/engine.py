@@ -233,6 +233,7 @@ class _Postgresql:
         self._statements = (
             f"SET synchronous_commit = {commit}",
             f"SET statement_timeout = {milliseconds}",  # a wait for a lock is part of it
+            "SET datestyle = 'ISO'",  # whatever the database's own: times are read by that
         )
 
     def __call__(self, connection: Any, _: Any) -> None:
@@ -240,9 +241,22 @@ class _Postgresql:
         if line is not None and line.family != socket.AF_UNIX:
             # a statement that takes several packets would wait 40 ms for the first to be acknowledged
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.register_in_adapter(_TIMESTAMPTZ, datetime.fromisoformat)  # pg8000's own takes fifty times as long
+        connection.register_in_adapter(_TIMESTAMPTZ, _time_of)
         _run(connection, self._statements)
         connection.commit()
+
+
+def _time_of(text: str) -> Any:
+    """A time as PostgreSQL writes it in ISO style, fifty times as fast as the driver's own reader does.
+
+    That one takes the rest: an error in here would leave its connection an answer behind for good.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # infinity, years before Christ
+        from pg8000.converters import timestamptz_in
+
+        return timestamptz_in(text)
 
 
 def _run(connection: Any, statements: tuple[str, ...]) -> None:

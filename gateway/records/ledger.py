@@ -31,7 +31,7 @@ from monitoring.tally import Cell
 AT_ONCE = {"sqlite": (32, 32), "postgresql": (256, 1024)}
 """Decisions and labels, or sessions, in one transaction: in the first of a pass, and at most in those after it, each of
 which takes in twice as many as the one before. On SQLite a decision that is to be stored may wait for it. On PostgreSQL
-nobody does, and what is read and written once a transaction is most of its work; where a large one takes longer than a
+none does, and what is read and written once a transaction is most of its work; where a large one takes longer than a
 statement may, the small ones of the next pass go on all the same."""
 
 GRACE_SECONDS = 4.0

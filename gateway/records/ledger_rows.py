@@ -2,7 +2,7 @@
 
 On SQLite a decision that is to be stored waits for whoever writes. So there everything is ready before the lock is
 taken, statements as text and parameters as SQLite takes them, and is carried out in a few calls of the driver: a fifth
-of the time that SQLAlchemy takes to make the same of it. On PostgreSQL nobody waits. There all rows are one parameter,
+of the time that SQLAlchemy takes to make the same of it. On PostgreSQL none waits. There all rows are one parameter,
 as JSON: a statement that names each value takes the driver, and the server, longer to read than to carry out.
 """
 

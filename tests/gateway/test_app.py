@@ -144,7 +144,7 @@ def test_a_wav_whose_end_is_missing_is_never_accepted_as_longer_than_it_is(door:
         assert_problem(answer, 422)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_damaged_files_are_answered_and_never_a_fault(door: Door, spoken: Spoken, data: st.DataObject) -> None:
     clip = bytearray(data.draw(st.sampled_from([spoken.data, encoded(tone(), kind="FLAC")])))

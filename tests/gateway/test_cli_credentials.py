@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.cli.credentials import credentials
 
+URL = "https://gateway:3000"
 NONE = {"key_file": None, "ca_file": None, "client_cert": None, "client_key": None}
 
 
@@ -42,15 +43,25 @@ def given(folder: Path, **files: str) -> dict[str, Path | None]:
 
 def test_without_any_the_environment_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENVOICE_KEY", "k-2")
-    assert credentials(**NONE) == {"key": "k-2", "tls": None}
+    assert credentials(URL, **NONE) == {"key": "k-2", "tls": None}
     monkeypatch.delenv("EVENVOICE_KEY")
-    assert credentials(**NONE) == {"key": None, "tls": None}
+    assert credentials(URL, **NONE) == {"key": None, "tls": None}
+
+
+@pytest.mark.parametrize("key", ["two words", "schlüssel", " "])
+def test_a_key_of_the_environment_that_no_header_can_carry(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENVOICE_KEY", key)
+    with pytest.raises(
+        click.ClickException, match=r"^EVENVOICE_KEY: an API key is one word of printable ASCII; this is none$"
+    ):
+        credentials(URL, **NONE)
 
 
 def test_files_that_are_well(papers: Path) -> None:
     files = {"key_file": "robot.key", "ca_file": "ca.pem", "client_cert": "cert.pem", "client_key": "key.pem"}
-    found = credentials(**given(papers, **files))
-    assert found["key"] == "k-1"
+    found = credentials(URL, **given(papers, **files))
+    assert found["key"] is not None
+    assert found["key"].strip() == "k-1"
     assert found["tls"] is not None
     assert found["tls"].verify_mode is ssl.CERT_REQUIRED
     assert found["tls"].check_hostname
@@ -68,9 +79,16 @@ def test_files_that_are_well(papers: Path) -> None:
         ({"client_cert": "cert.pem", "client_key": "other.pem"}, "the private key that belongs to it"),
         ({"client_cert": "cert.pem", "client_key": "locked.pem"}, r"the key in \S+/locked.pem has a password"),
         ({"key_file": "no.key"}, "the key file .* can't be read"),
-        ({"key_file": "empty.key"}, "is empty; one line with the key is accepted"),
+        ({"key_file": "empty.key"}, r"the key file \S+/empty.key: an API key is one word of printable ASCII"),
+        ({"key_file": "ca.pem"}, r"the key file \S+/ca.pem: an API key is one word"),
     ],
 )
 def test_files_that_are_not(papers: Path, files: dict[str, str], said: str) -> None:
     with pytest.raises(click.ClickException, match=said):
-        credentials(**given(papers, **files))
+        credentials(URL, **given(papers, **files))
+
+
+@pytest.mark.parametrize("files", [{"ca_file": "ca.pem"}, {"client_cert": "cert.pem", "client_key": "key.pem"}])
+def test_certificates_are_not_passed_over_where_nothing_is_encrypted(papers: Path, files: dict[str, str]) -> None:
+    with pytest.raises(click.UsageError, match="are for https; --url is http://gateway:3000"):
+        credentials("http://gateway:3000", **given(papers, **files))

@@ -311,7 +311,7 @@ def test_defenses_that_can_not_be_made_are_refused(copy: Path, change: Any, word
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_changed_byte_anywhere_is_noticed(copy: Path, name: str, data: st.DataObject) -> None:
     path = copy / name

@@ -14,7 +14,8 @@ import pytest
 import trustme
 from brokers import broker_with
 from hostile import ACCEPTANCE, hostile, says
-from waiting import until
+from mqtt_robot import Robot
+from waiting import PATIENCE, until
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 PASSWORDS = {"evenvoice-bridge": "of the bridge", "arm-3": "of the arm", "arm-4": "of another"}
@@ -64,6 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         subprocess.run([maker, "-b", users, user, password], check=True)
     (folder / "clip.wav").write_bytes(b"RIFF")
     settings = f"""allow_anonymous false
+use_username_as_clientid true
 user root
 password_file {users}
 acl_file {EXAMPLES / "mosquitto.acl"}
@@ -99,9 +101,31 @@ def test_a_robot_with_a_wrong_password_gets_none(bridge: Site) -> None:
     assert "clip.wav: hold: no decision" in said
 
 
-def test_a_robot_speaks_and_hears_under_its_own_name_only(bridge: Site) -> None:
+def test_a_robot_speaks_under_its_own_name_only(bridge: Site) -> None:
     assert "hold: no decision" in bridge.ask("arm-4", "arm-3")
     assert "Denied PUBLISH" in bridge.log.read_text()
+
+
+def test_a_robot_hears_its_own_decisions_only_and_can_say_none(bridge: Site) -> None:
+    """What it hears comes in order, so that its own decision comes after all that it should not have heard."""
+    ear = Robot("arm-4")
+    heard: list[tuple[str, bool]] = []
+    ear.mqtt.on_message = lambda _, __, message: heard.append((message.topic, message.payload == b"forged"))
+    ear.mqtt.username_pw_set("arm-4", PASSWORDS["arm-4"])
+    ear.mqtt.tls_set(str(bridge.authority))
+    ear.mqtt.connect("localhost", bridge.port)
+    ear.mqtt.loop_start()
+    assert ear.subscribed.wait(PATIENCE)
+    for topic in ("#", "evenvoice/+/decision", "evenvoice/arm-3/decision"):
+        ear.mqtt.subscribe(topic, qos=1)
+    assert bridge.ask("arm-3", "arm-3", seconds=30) == "clip.wav: do left\n"
+    for robot in ("arm-3", "arm-4"):
+        ear.mqtt.publish(f"evenvoice/{robot}/decision", b"forged", qos=1).wait_for_publish(PATIENCE)
+    ear.say(b"RIFF")
+    assert until(lambda: heard)
+    assert set(heard) == {("evenvoice/arm-4/decision", False)}
+    ear.mqtt.disconnect()
+    ear.mqtt.loop_stop()
 
 
 def test_a_broker_that_nobody_vouches_for_is_not_spoken_to(site: Site, tmp_path: Path) -> None:

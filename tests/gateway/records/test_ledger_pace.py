@@ -85,17 +85,42 @@ def test_a_statement_of_several_packets_waits_for_no_acknowledgement(server: Pos
     engine.dispose()
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/St_Johns"])
-@pytest.mark.parametrize("said", ["2026-01-02 03:04:05", "2026-07-02 23:59:59.6", "1999-12-31 00:00:00.678901"])
-def test_times_are_read_as_they_are_whatever_the_zone_of_the_session(server: Postgres, zone: str, said: str) -> None:
+def engine_on(server: Postgres, *statements: str) -> sa.Engine:
+    """An engine on a database of its own, about which these statements were said first."""
     url = server.new_database()
     migrate(url)
-    engine = open_engine(parse_url(url), sync=Sync.NORMAL, wait=10)
+    with server.connect(url.rpartition("/")[2]) as other:
+        for statement in statements:
+            other.run(statement)
+    return open_engine(parse_url(url), sync=Sync.NORMAL, wait=10)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/St_Johns"])
+@pytest.mark.parametrize("style", ["ISO", "SQL, DMY", "German"])
+@pytest.mark.parametrize("said", ["2026-01-02 03:04:05", "2026-07-02 23:59:59.6", "1999-12-31 00:00:00.678901"])
+def test_times_are_read_as_they_are_whatever_zone_and_style_the_database_has(
+    server: Postgres, zone: str, style: str, said: str
+) -> None:
+    engine = engine_on(
+        server,
+        f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = %L', current_database(), '{style}'); END $$",
+        f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), '{zone}'); END $$",
+    )
     with engine.connect() as connection:
-        connection.execute(sa.text(f"SET TIME ZONE '{zone}'"))
-        read, seconds = connection.execute(
+        at, seconds = connection.execute(
             sa.text(f"SELECT t, extract(epoch FROM t) FROM (SELECT TIMESTAMPTZ '{said}+00' AS t) AS said")
         ).one()
+        assert connection.exec_driver_sql("SHOW timezone").scalar() == zone
     engine.dispose()
-    assert read == datetime.fromisoformat(said).replace(tzinfo=UTC)
-    assert read - datetime.fromtimestamp(0, UTC) == timedelta(microseconds=int(seconds * 1_000_000))
+    assert at == datetime.fromisoformat(said).replace(tzinfo=UTC)
+    assert at - datetime.fromtimestamp(0, UTC) == timedelta(microseconds=int(seconds * 1_000_000))
+
+
+@pytest.mark.parametrize("said", ["infinity", "-infinity", "0044-03-15 12:00+00 BC", "20000-01-01 00:00+00"])
+def test_a_time_that_python_does_not_have_leaves_the_connection_in_step(server: Postgres, said: str) -> None:
+    engine = engine_on(server)
+    with engine.connect() as connection:
+        for number in range(3):
+            _, answer = connection.execute(sa.text(f"SELECT TIMESTAMPTZ '{said}', {number}")).one()
+            assert answer == number
+    engine.dispose()

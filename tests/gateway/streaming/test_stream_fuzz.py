@@ -48,7 +48,7 @@ scripts = st.one_of(
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(scripts, st.booleans())
 def test_any_sequence_of_messages_ends_in_order(serve: Serve, script: list[Any], is_paced: bool) -> None:
     async def run() -> Caller:
